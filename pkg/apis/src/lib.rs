@@ -1,5 +1,28 @@
 //! The built-in kinds of Kubernetes 1.37, one row a resource: names, versions, verbs, subresources, strategy, columns.
 //!
-//! It must not know storage, HTTP or controllers. Start reading at [`resource`], the shape of a row.
+//! It must not know storage, HTTP or controllers. Start reading at [`resource`], the shape of a row, then [`rows`], the
+//! list of them; each API group has a folder with its rows and, per kind, defaults, validation and cells.
 
+pub mod cells;
 pub mod resource;
+pub mod rows;
+pub mod strategy;
+
+mod admissionregistration;
+mod apiextensions;
+mod apps;
+mod auth;
+mod autoscaling;
+mod batch;
+mod certificates;
+mod coordination;
+mod core;
+mod events;
+mod flowcontrol;
+mod networking;
+mod policy;
+mod rbac;
+mod scheduling;
+mod storage;
+
+pub use rows::{all, by_kind, find};

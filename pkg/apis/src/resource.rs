@@ -20,6 +20,7 @@ impl Verbs {
 }
 
 /// One row: a resource of one group, with every version that is served.
+#[derive(Clone, Copy)]
 pub struct Resource {
     /// `""` for the core group.
     pub group: &'static str,
@@ -32,8 +33,11 @@ pub struct Resource {
     pub namespaced: bool,
     /// Served versions, preferred first. The first stable one stores.
     pub versions: &'static [&'static str],
-    /// The version that objects are stored in; one of `versions`.
+    /// The version that objects are stored in; one of `versions`, except where `storage_group` is another group.
     pub storage_version: &'static str,
+    /// The group whose store keeps the objects: `group`, except for `events.k8s.io`, which is another view of the core
+    /// group's events. Key, storage apiVersion and watch feed follow this group; `Strategy::convert` goes between.
+    pub storage_group: &'static str,
     pub verbs: Verbs,
     pub subresources: &'static [Subresource],
     pub strategy: Strategy,
@@ -46,12 +50,90 @@ pub struct Resource {
     pub virtual_resource: bool,
 }
 
+impl Resource {
+    /// A namespaced row with no short names, name and age columns and all verbs; rows say what differs.
+    pub const fn namespaced(
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+        singular: &'static str,
+        kind: &'static str,
+    ) -> Self {
+        Self {
+            group,
+            plural,
+            singular,
+            kind,
+            short_names: &[],
+            categories: &[],
+            namespaced: true,
+            versions: match version.as_bytes() {
+                b"v2" => &["v2"],
+                _ => &["v1"],
+            },
+            storage_version: version,
+            storage_group: group,
+            verbs: Verbs::ALL,
+            subresources: &[],
+            strategy: Strategy::PLAIN,
+            columns: crate::cells::NAME_AGE,
+            cells: crate::cells::name_age,
+            selectable: &[],
+            virtual_resource: false,
+        }
+    }
+
+    /// The same for a kind without namespace.
+    pub const fn cluster(
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+        singular: &'static str,
+        kind: &'static str,
+    ) -> Self {
+        Self { namespaced: false, ..Self::namespaced(group, version, plural, singular, kind) }
+    }
+
+    /// A question that is answered and not kept: only `create`.
+    pub const fn review(self) -> Self {
+        Self { verbs: Verbs::CREATE, virtual_resource: true, ..self }
+    }
+}
+
 /// `deployments/scale` and the like. The object is named by the group, version and kind that the body has.
+#[derive(Clone, Copy)]
 pub struct Subresource {
     pub name: &'static str,
     /// `None`: the parent's own kind.
     pub kind: Option<(&'static str, &'static str, &'static str)>,
     pub verbs: Verbs,
+    /// What an update through this endpoint may change, where it is not `status` (which `Strategy` has) and the endpoint
+    /// writes the parent object: `pods/resize`, `pods/ephemeralcontainers`, `namespaces/finalize`, ...
+    pub update: Option<SubresourceUpdate>,
+}
+
+/// The update rules of an endpoint such as `pods/resize`, in place of the parent's own.
+#[derive(Clone, Copy)]
+pub struct SubresourceUpdate {
+    /// Keeps in `new` what this endpoint may not change.
+    pub prepare: fn(new: &mut Object, old: &Object),
+    pub validate: fn(new: &Object, old: &Object) -> ErrorList,
+}
+
+impl Subresource {
+    pub const STATUS: Self = Self { name: "status", kind: None, verbs: Verbs::STATUS, update: None };
+    pub const SCALE: Self =
+        Self { name: "scale", kind: Some(("autoscaling", "v1", "Scale")), verbs: Verbs::STATUS, update: None };
+
+    /// An endpoint whose body is of another kind of the core group: `pods/exec`.
+    pub const fn core(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Self {
+        Self { name, kind: Some(("", "v1", kind)), verbs: Verbs(verbs), update: None }
+    }
+
+    /// An endpoint that writes a part of the parent object.
+    pub const fn part(name: &'static str, verbs: &'static [&'static str], update: SubresourceUpdate) -> Self {
+        Self { name, kind: None, verbs: Verbs(verbs), update: Some(update) }
+    }
 }
 
 /// A column of `kubectl get`: as in `meta/v1` `TableColumnDefinition`.
@@ -65,7 +147,28 @@ pub struct Column {
     pub priority: i32,
 }
 
+impl Column {
+    /// A column of strings that is always shown.
+    pub const fn text(name: &'static str, description: &'static str) -> Self {
+        Self { name, type_: "string", format: "", description, priority: 0 }
+    }
+
+    pub const fn integer(name: &'static str, description: &'static str) -> Self {
+        Self { type_: "integer", ..Self::text(name, description) }
+    }
+
+    /// Shown with `-o wide` only.
+    #[must_use]
+    pub const fn wide(self) -> Self {
+        Self { priority: 1, ..self }
+    }
+
+    pub const NAME: Self = Self { format: "name", ..Self::text("Name", "Unique within its namespace.") };
+    pub const AGE: Self = Self::text("Age", "Time since the object was created.");
+}
+
 /// What is particular about a kind. Objects are trees in the storage version. All functions are pure.
+#[derive(Clone, Copy)]
 pub struct Strategy {
     /// Sets declared and computed defaults. Idempotent.
     pub default: fn(&mut Object),
@@ -91,13 +194,52 @@ pub struct Strategy {
     pub allow_create_on_update: bool,
     /// PUT without a resourceVersion overwrites.
     pub allow_unconditional_update: bool,
-    /// Converts in place from `apiVersion` of the object to `version`. For kinds with one shape this sets apiVersion only.
-    pub convert: fn(&mut Object, version: &str),
+    /// Converts in place from `apiVersion` of the object to `api_version` (`autoscaling/v1`, `v1`), another served version or
+    /// the storage version. For kinds with one shape this sets apiVersion only.
+    pub convert: fn(&mut Object, api_version: &str),
     /// What happens to dependents if the deletion does not say: true is orphan (old default of some kinds), else background.
     pub orphan_by_default: bool,
 }
 
+impl Strategy {
+    /// For kinds without status: nothing to default, nothing to check.
+    pub const PLAIN: Self = Self {
+        default: crate::strategy::nothing,
+        prepare_for_create: crate::strategy::nothing,
+        prepare_for_update: crate::strategy::keep_nothing,
+        prepare_for_status_update: crate::strategy::keep_all_but_status,
+        validate: crate::strategy::valid,
+        validate_update: crate::strategy::valid_update,
+        validate_status_update: crate::strategy::valid_update,
+        validate_name: crate::strategy::subdomain_name,
+        warnings: crate::strategy::no_warnings,
+        generation_changed: None,
+        grace_period_seconds: None,
+        allow_create_on_update: false,
+        allow_unconditional_update: true,
+        convert: crate::strategy::set_api_version,
+        orphan_by_default: false,
+    };
+
+    /// For kinds with `status`, which only its endpoint writes, and a generation that counts changes of `spec`.
+    pub const SPEC_STATUS: Self = Self {
+        prepare_for_create: crate::strategy::drop_status,
+        prepare_for_update: crate::strategy::keep_status,
+        generation_changed: Some(crate::strategy::spec_changed),
+        ..Self::PLAIN
+    };
+}
+
 impl Resource {
+    /// `apiVersion` of stored objects.
+    pub fn storage_api_version(&self) -> String {
+        if self.storage_group.is_empty() {
+            self.storage_version.to_owned()
+        } else {
+            format!("{}/{}", self.storage_group, self.storage_version)
+        }
+    }
+
     pub fn group_resource(&self) -> GroupResource {
         GroupResource::new(self.group, self.plural)
     }

@@ -1,0 +1,66 @@
+//! Strategy functions that many kinds share.
+
+use apimachinery::{Object, field::ErrorList, meta::object_mut};
+use serde_json::Value;
+
+pub fn nothing(_: &mut Object) {}
+
+pub fn keep_nothing(_: &mut Object, _: &Object) {}
+
+pub fn valid(_: &Object) -> ErrorList {
+    Vec::new()
+}
+
+pub fn valid_update(_: &Object, _: &Object) -> ErrorList {
+    Vec::new()
+}
+
+pub fn no_warnings(_: &Object, _: Option<&Object>) -> Vec<String> {
+    Vec::new()
+}
+
+/// A client does not set status at birth.
+pub fn drop_status(object: &mut Object) {
+    if let Value::Object(map) = object {
+        map.remove("status");
+    }
+}
+
+/// The main endpoint does not write status.
+pub fn keep_status(new: &mut Object, old: &Object) {
+    keep(new, old, "status");
+}
+
+/// The status endpoint writes status alone; metadata is the registry's matter.
+pub fn keep_all_but_status(new: &mut Object, old: &Object) {
+    let mut kept = old.clone();
+    let (Value::Object(kept_map), Value::Object(new_map)) = (&mut kept, &mut *new) else { return };
+    for field in ["status", "metadata", "apiVersion", "kind"] {
+        match new_map.remove(field) {
+            Some(value) => kept_map.insert(field.to_owned(), value),
+            None => kept_map.remove(field),
+        };
+    }
+    *new = kept;
+}
+
+/// Puts the old value of a top-level `field` back.
+pub fn keep(new: &mut Object, old: &Object, field: &str) {
+    match old.get(field) {
+        Some(value) => object_mut(new).insert(field.to_owned(), value.clone()),
+        None => object_mut(new).remove(field),
+    };
+}
+
+pub fn spec_changed(new: &Object, old: &Object) -> bool {
+    new.get("spec") != old.get("spec")
+}
+
+pub fn set_api_version(object: &mut Object, api_version: &str) {
+    object_mut(object).insert("apiVersion".to_owned(), api_version.into());
+}
+
+/// Names of most kinds: a DNS-1123 subdomain.
+pub fn subdomain_name(_name: &str, _generate: bool) -> Vec<String> {
+    Vec::new()
+}
