@@ -3,11 +3,20 @@
 //!
 //! It must not know any built-in kind, do I/O or depend on an async runtime. Start reading at [`status`].
 
+pub mod decode;
+pub mod duration;
 pub mod field;
+pub mod fields;
 pub mod gvk;
+pub mod intstr;
+pub mod labels;
 pub mod meta;
+pub mod quantity;
 pub mod status;
+pub mod time;
 pub mod user;
+pub mod validation;
+pub mod watch;
 
 pub use gvk::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use status::{ApiError, ApiResult};

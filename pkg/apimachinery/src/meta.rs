@@ -64,8 +64,7 @@ impl ObjectExt for Value {
         self.get("metadata").and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or("")
     }
     fn metadata_mut(&mut self) -> &mut Map<String, Value> {
-        let metadata = object_mut(object_mut(self).entry("metadata").or_insert(Value::Null));
-        metadata
+        object_mut(object_mut(self).entry("metadata").or_insert(Value::Null))
     }
     fn at(&self, path: &str) -> Option<&Value> {
         path.split('/').try_fold(self, |value, field| value.get(field))
