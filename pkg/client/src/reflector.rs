@@ -1,0 +1,382 @@
+//! Keeping a copy of a collection: list it, watch from the list's revision, and list again only when the server says
+//! that the revision is gone (410).
+//!
+//! The order of events is kept, a lost connection resumes at the last revision that was seen (bookmarks included), and a
+//! relist is given to the [`Sink`] as a whole so that deletions during a gap are found by comparing. Nothing is dropped:
+//! an event that cannot be parsed ends the watch and leads to a relist.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use component_base::Shutdown;
+use http::{Request, header};
+use http_body_util::BodyExt as _;
+use kube::Client;
+use kube::client::Body;
+use rand::Rng as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout_at};
+
+use crate::cached::Source;
+use crate::metrics;
+
+/// Items a list page asks for.
+const PAGE: &str = "500";
+/// One watch event or list answer may not be larger than this; etcd's own limit on an object is 1.5 MB.
+const EVENT_BYTES_MAX: usize = 16 << 20;
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A watch that ends sooner than this without an event counts as failed, so that a broken server is not hammered.
+const SHORT_WATCH: Duration = Duration::from_secs(1);
+/// How much longer than asked a watch may be silent before the connection is given up.
+const WATCH_GRACE: Duration = Duration::from_secs(30);
+
+/// Where a reflector's findings go. Calls come from one task, in the order of revisions.
+pub trait Sink<T>: Send {
+    /// The collection as a whole: what is not in `objects` does not exist (any more).
+    fn replace(&mut self, objects: Vec<T>);
+    fn upsert(&mut self, object: T);
+    /// `object` is as it was when it was deleted.
+    fn delete(&mut self, object: T);
+}
+
+/// Why a list or a watch ended.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Request(#[from] kube::Error),
+    #[error("reading the answer: {0}")]
+    Body(String),
+    #[error("{code} {reason}: {message}")]
+    Status { code: u16, reason: String, message: String },
+    #[error("cannot parse {what}: {source}")]
+    Parse {
+        what: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("an event of more than {EVENT_BYTES_MAX} bytes")]
+    TooLarge,
+    #[error("nothing was heard for too long")]
+    Silent,
+    #[error("the watch ended at once")]
+    Short,
+}
+
+impl Failure {
+    /// The revision to continue from is not usable: only a new list helps.
+    fn needs_list(&self) -> bool {
+        match self {
+            Self::Status { code, reason, .. } => *code == 410 || reason == "Expired" || reason == "Gone",
+            Self::Parse { .. } | Self::TooLarge => true,
+            _ => false,
+        }
+    }
+}
+
+/// Lists and watches `source` into `sink` until `shutdown`. Failures are logged and tried again for ever.
+pub async fn run<T: DeserializeOwned + Send>(
+    client: Client,
+    source: Source,
+    mut sink: impl Sink<T>,
+    shutdown: Shutdown,
+) {
+    let reflect = async {
+        let mut backoff = Backoff::default();
+        loop {
+            match reflect(&client, &source, &mut sink, &mut backoff).await {
+                Failure::Status { code: 410, .. } => {
+                    tracing::debug!(path = source.path, "revision expired; listing again")
+                }
+                failure => tracing::warn!(path = source.path, error = %failure, "list failed; trying again"),
+            }
+            backoff.wait().await;
+        }
+    };
+    shutdown.race(reflect).await;
+}
+
+/// One list and the watches that follow from it, until only a new list helps.
+async fn reflect<T: DeserializeOwned + Send>(
+    client: &Client,
+    source: &Source,
+    sink: &mut impl Sink<T>,
+    backoff: &mut Backoff,
+) -> Failure {
+    let (objects, mut revision) = match list(client, source).await {
+        Ok(listed) => listed,
+        Err(failure) => return failure,
+    };
+    sink.replace(objects);
+    loop {
+        let before = revision.clone();
+        let started = Instant::now();
+        let ended = watch(client, source, &mut revision, sink).await;
+        if revision != before || started.elapsed() > SHORT_WATCH {
+            backoff.reset();
+        }
+        match ended {
+            Ok(()) if revision != before || started.elapsed() > SHORT_WATCH => continue,
+            Ok(()) => tracing::debug!(path = source.path, error = %Failure::Short, "watching again"),
+            Err(failure) if failure.needs_list() => return failure,
+            Err(failure) => tracing::debug!(path = source.path, error = %failure, "watch ended; watching again"),
+        }
+        backoff.wait().await;
+    }
+}
+
+#[derive(Deserialize)]
+struct ListMeta {
+    #[serde(default, rename = "resourceVersion")]
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct List<T> {
+    metadata: ListMeta,
+    // Go writes `null` for an empty list.
+    #[serde(default = "Option::default")]
+    items: Option<Vec<T>>,
+}
+
+/// All pages of one consistent list. If the snapshot expires between pages, the list is taken once more in one piece.
+async fn list<T: DeserializeOwned>(client: &Client, source: &Source) -> Result<(Vec<T>, String), Failure> {
+    metrics::list(&source.path);
+    match list_paged(client, source, Some(PAGE)).await {
+        Err(Failure::Status { code: 410, .. }) => list_paged(client, source, None).await,
+        other => other,
+    }
+}
+
+async fn list_paged<T: DeserializeOwned>(
+    client: &Client,
+    source: &Source,
+    limit: Option<&str>,
+) -> Result<(Vec<T>, String), Failure> {
+    let mut objects = Vec::new();
+    let mut next = String::new();
+    loop {
+        let mut query = Vec::new();
+        query.extend(limit.map(|limit| ("limit", limit)));
+        if !next.is_empty() {
+            query.push(("continue", next.as_str()));
+        }
+        let body = send(client, source.list_accept(), &source.uri(&query)).await?;
+        let bytes = body.collect().await.map_err(|e| Failure::Body(e.to_string()))?.to_bytes();
+        let page: List<T> =
+            serde_json::from_slice(&bytes).map_err(|source| Failure::Parse { what: "a list", source })?;
+        objects.extend(page.items.unwrap_or_default());
+        match page.metadata.next {
+            Some(token) if !token.is_empty() => next = token,
+            _ => return Ok((objects, page.metadata.resource_version)),
+        }
+    }
+}
+
+/// Sends a GET and hands back the body of a good answer.
+async fn send(client: &Client, accept: &str, uri: &str) -> Result<Body, Failure> {
+    let request = Request::get(uri).header(header::ACCEPT, accept).body(Body::empty());
+    let request = request.map_err(kube::Error::HttpError)?;
+    let response = client.send(request).await?;
+    let code = response.status().as_u16();
+    if response.status().is_success() {
+        return Ok(response.into_body());
+    }
+    let bytes = response.into_body().collect().await.map_err(|e| Failure::Body(e.to_string()))?.to_bytes();
+    Err(status_failure(code, &bytes))
+}
+
+fn status_failure(code: u16, body: &[u8]) -> Failure {
+    let status: StatusBody = serde_json::from_slice(body).unwrap_or_default();
+    let code = if status.code == 0 { code } else { status.code };
+    Failure::Status { code, reason: status.reason, message: status.message }
+}
+
+#[derive(Default, Deserialize)]
+struct StatusBody {
+    #[serde(default)]
+    code: u16,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct JustRevision {
+    metadata: Revision,
+}
+
+#[derive(Deserialize)]
+struct Revision {
+    #[serde(default, rename = "resourceVersion")]
+    resource_version: String,
+}
+
+/// One watch request from `revision` on; `revision` follows what was seen. `Ok` is the server's orderly end.
+async fn watch<T: DeserializeOwned>(
+    client: &Client,
+    source: &Source,
+    revision: &mut String,
+    sink: &mut impl Sink<T>,
+) -> Result<(), Failure> {
+    metrics::watch(&source.path);
+    // Spread, so that the watches of a process do not all end at once.
+    let seconds = rand::rng().random_range(300..600_u64);
+    let seconds_text = seconds.to_string();
+    let from = revision.clone();
+    let query = [
+        ("watch", "true"),
+        ("allowWatchBookmarks", "true"),
+        ("resourceVersion", from.as_str()),
+        ("timeoutSeconds", seconds_text.as_str()),
+    ];
+    let deadline = Instant::now() + Duration::from_secs(seconds) + WATCH_GRACE;
+    let uri = source.uri(&query);
+    let open = send(client, &source.accept, &uri);
+    let mut body = timeout_at(deadline, open).await.map_err(|_| Failure::Silent)??;
+    let mut lines = Lines::default();
+    loop {
+        while let Some(line) = lines.next()? {
+            apply(&line, revision, sink)?;
+        }
+        match timeout_at(deadline, body.frame()).await.map_err(|_| Failure::Silent)? {
+            None => return Ok(()),
+            Some(Err(error)) => return Err(Failure::Body(error.to_string())),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    lines.push(data);
+                }
+            }
+        }
+    }
+}
+
+/// Gives one event to the sink.
+fn apply<T: DeserializeOwned>(line: &[u8], revision: &mut String, sink: &mut impl Sink<T>) -> Result<(), Failure> {
+    let parse = |source| Failure::Parse { what: "a watch event", source };
+    let frame: Frame<'_> = serde_json::from_slice(line).map_err(parse)?;
+    let raw = frame.object.get();
+    if frame.kind == "ERROR" {
+        return Err(status_failure(500, raw.as_bytes()));
+    }
+    let seen: JustRevision = serde_json::from_str(raw).map_err(parse)?;
+    match frame.kind {
+        "ADDED" | "MODIFIED" => sink.upsert(serde_json::from_str(raw).map_err(parse)?),
+        "DELETED" => sink.delete(serde_json::from_str(raw).map_err(parse)?),
+        "BOOKMARK" => {}
+        other => tracing::warn!(kind = other, "unknown kind of watch event; skipped"),
+    }
+    if !seen.metadata.resource_version.is_empty() {
+        *revision = seen.metadata.resource_version;
+    }
+    Ok(())
+}
+
+/// Cuts a stream of chunks into lines, without copying where a chunk ends with a line.
+#[derive(Default)]
+struct Lines {
+    partial: BytesMut,
+    chunk: Bytes,
+}
+
+impl Lines {
+    fn push(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty(), "the last chunk was read to its end");
+        self.chunk = chunk;
+    }
+
+    /// The next whole, non-empty line; `None` when more input is needed.
+    fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let Some(end) = self.chunk.iter().position(|byte| *byte == b'\n') else {
+                if self.partial.len() + self.chunk.len() > EVENT_BYTES_MAX {
+                    return Err(Failure::TooLarge);
+                }
+                self.partial.extend_from_slice(&self.chunk);
+                self.chunk.clear();
+                return Ok(None);
+            };
+            let head = self.chunk.split_to(end + 1);
+            let line = if self.partial.is_empty() {
+                head.slice(..end)
+            } else {
+                self.partial.extend_from_slice(&head[..end]);
+                self.partial.split().freeze()
+            };
+            if !line.trim_ascii().is_empty() {
+                return Ok(Some(line));
+            }
+        }
+    }
+}
+
+/// Doubling waits, each between half and the whole of its nominal length.
+#[derive(Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn next(&mut self) -> Duration {
+        let nominal = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
+        self.failures += 1;
+        nominal.mul_f64(rand::rng().random_range(0.5..1.0))
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.next()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_across_chunks() {
+        let mut lines = Lines::default();
+        let mut found = Vec::new();
+        for chunk in ["{\"a\"", ":1}\n{\"b\":2}\n\n", "{", "}", "\n", "rest"] {
+            lines.push(Bytes::from_static(chunk.as_bytes()));
+            while let Some(line) = lines.next().unwrap() {
+                found.push(String::from_utf8(line.to_vec()).unwrap());
+            }
+        }
+        assert_eq!(found, ["{\"a\":1}", "{\"b\":2}", "{}"]);
+    }
+
+    #[test]
+    fn an_endless_line_is_refused() {
+        let mut lines = Lines::default();
+        lines.push(Bytes::from(vec![b'x'; EVENT_BYTES_MAX]));
+        assert!(lines.next().unwrap().is_none());
+        lines.push(Bytes::from_static(b"x"));
+        assert!(matches!(lines.next(), Err(Failure::TooLarge)));
+    }
+
+    #[test]
+    fn backoff_grows_and_stays_bounded() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..40).map(|_| backoff.next()).collect();
+        assert!(waits[0] >= BACKOFF_MIN / 2 && waits[0] <= BACKOFF_MIN);
+        assert!(waits.iter().all(|wait| *wait <= BACKOFF_MAX));
+        assert!(*waits.last().unwrap() >= BACKOFF_MAX / 2);
+    }
+}
