@@ -1,0 +1,106 @@
+//! rustls configurations. Certificates can be replaced while connections are served: new handshakes use the new one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+
+use crate::authority::Leaf;
+use crate::error::Error;
+
+/// ring, named explicitly: nothing here depends on a process-wide default.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// A certificate with its key that rustls presents, as server or as client. Clones share it, and [`Identity::replace`]
+/// changes it for all of them.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<ArcSwap<CertifiedKey>>);
+
+impl Identity {
+    pub fn new(leaf: &Leaf) -> Result<Self, Error> {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(certified(leaf)?))))
+    }
+
+    pub fn replace(&self, leaf: &Leaf) -> Result<(), Error> {
+        self.0.store(Arc::new(certified(leaf)?));
+        Ok(())
+    }
+}
+
+fn certified(leaf: &Leaf) -> Result<CertifiedKey, Error> {
+    let key = ring::sign::any_supported_type(&leaf.key.to_rustls())?;
+    Ok(CertifiedKey::new(vec![leaf.cert.clone()], key))
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Trust in the given authorities.
+pub fn roots<'a>(cas: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> Result<Arc<RootCertStore>, Error> {
+    let mut store = RootCertStore::empty();
+    for ca in cas {
+        store.add(ca.clone())?;
+    }
+    Ok(Arc::new(store))
+}
+
+/// All certificates of a PEM text.
+pub fn certs_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certs: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certs {
+        Ok(certs) if !certs.is_empty() => Ok(certs),
+        _ => Err(Error::Certificate("no PEM certificate".to_owned())),
+    }
+}
+
+/// Verifies client certificates against `client_cas`; clients without one are let through (`required` false) to prove
+/// themselves otherwise.
+pub fn client_verifier(client_cas: Arc<RootCertStore>, required: bool) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let builder = WebPkiClientVerifier::builder_with_provider(client_cas, provider());
+    let builder = if required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| Error::Certificate(error.to_string()))
+}
+
+/// A server of the Kubernetes API (or the kubelet's): TLS 1.2 or later, HTTP/2 before HTTP/1.1, client certificates optional
+/// and, if sent, verified.
+pub fn server_config(identity: &Identity, client_cas: Arc<RootCertStore>) -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_client_cert_verifier(client_verifier(client_cas, false)?)
+        .with_cert_resolver(Arc::new(identity.clone()));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// A client that trusts `server_cas` and presents `identity` if it has one. No ALPN is set: the HTTP client chooses.
+pub fn client_config(server_cas: Arc<RootCertStore>, identity: Option<&Identity>) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_root_certificates(server_cas);
+    Ok(match identity {
+        Some(identity) => builder.with_client_cert_resolver(Arc::new(identity.clone())),
+        None => builder.with_no_client_auth(),
+    })
+}
