@@ -1,0 +1,213 @@
+//! The configuration file: YAML whose keys are flag names. `config.yaml` and then the files of `config.yaml.d/` in
+//! order of name; a later file replaces a key, `key+` appends to a list. Flags on the command line win over all.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::CommandFactory as _;
+use serde_json::Value;
+
+use crate::options::Cli;
+
+const DEFAULT_PATH: &str = "/etc/coracle/config.yaml";
+/// A configuration is small; more than this is a mistaken file name.
+const SIZE_MAX: u64 = 1 << 20;
+
+/// The command line with the keys of the configuration file inserted as flags right after the subcommand.
+pub fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
+    if arguments.get(1).is_none_or(|command| command != "server") {
+        return Ok(arguments);
+    }
+    let (path, explicit) = config_path(&arguments);
+    let files = files(&path, explicit)?;
+    let settings = merged(&files)?;
+    let given = given_flags(&arguments);
+    let mut expanded: Vec<OsString> = arguments[..2].to_vec();
+    for (key, (value, file)) in settings {
+        if given.contains(&key) {
+            continue;
+        }
+        expanded.extend(flags(&key, &value).with_context(|| file.display().to_string())?);
+    }
+    expanded.extend_from_slice(&arguments[2..]);
+    Ok(expanded)
+}
+
+fn config_path(arguments: &[OsString]) -> (PathBuf, bool) {
+    let texts: Vec<String> = arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    for (index, text) in texts.iter().enumerate() {
+        if let Some(path) = text.strip_prefix("--config=") {
+            return (path.into(), true);
+        }
+        if (text == "--config" || text == "-c") && index + 1 < texts.len() {
+            return (texts[index + 1].clone().into(), true);
+        }
+    }
+    match std::env::var_os("CORACLE_CONFIG_FILE") {
+        Some(path) => (path.into(), true),
+        None => (DEFAULT_PATH.into(), false),
+    }
+}
+
+/// The file itself and its drop-ins, in the order in which they apply.
+fn files(path: &Path, explicit: bool) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if path.exists() {
+        found.push(path.to_owned());
+    } else if explicit {
+        bail!("--config {}: no such file", path.display());
+    }
+    let mut folder = path.as_os_str().to_owned();
+    folder.push(".d");
+    if let Ok(entries) = std::fs::read_dir(&folder) {
+        let mut drop_ins: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        drop_ins.retain(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml"));
+        drop_ins.sort();
+        found.extend(drop_ins);
+    }
+    Ok(found)
+}
+
+type Settings = BTreeMap<String, (Value, PathBuf)>;
+
+fn merged(files: &[PathBuf]) -> anyhow::Result<Settings> {
+    let mut settings = Settings::new();
+    for file in files {
+        let content = read(file).with_context(|| file.display().to_string())?;
+        for (key, value) in content {
+            let (name, append) = match key.strip_suffix('+') {
+                Some(name) => (name.to_owned(), true),
+                None => (key, false),
+            };
+            known(&name).with_context(|| file.display().to_string())?;
+            let value = match (append, settings.remove(&name)) {
+                (true, Some((earlier, _))) => Value::Array([list(earlier), list(value)].concat()),
+                _ => value,
+            };
+            settings.insert(name, (value, file.clone()));
+        }
+    }
+    Ok(settings)
+}
+
+fn read(file: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
+    if std::fs::metadata(file)?.len() > SIZE_MAX {
+        bail!("larger than {SIZE_MAX} bytes; is this the right file?");
+    }
+    let text = std::fs::read_to_string(file)?;
+    if text.trim().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    serde_saphyr::from_str(&text).map_err(|e| anyhow!("not a YAML map of flag names: {e}"))
+}
+
+fn list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        one => vec![one],
+    }
+}
+
+/// Refuses a key that is no flag of `coracle server`, and names the nearest one.
+fn known(key: &str) -> anyhow::Result<()> {
+    let command = Cli::command();
+    let server = command.find_subcommand("server").ok_or_else(|| anyhow!("no server command"))?;
+    let names: Vec<&str> = server.get_arguments().filter_map(|a| a.get_long()).filter(|n| *n != "config").collect();
+    if names.contains(&key) {
+        return Ok(());
+    }
+    let nearest = names.iter().min_by_key(|name| distance(name, key)).filter(|name| distance(name, key) <= 4);
+    match nearest {
+        Some(name) => bail!("unknown key {key:?}; did you mean {name:?}?"),
+        None => bail!("unknown key {key:?}; `coracle server --help` lists all"),
+    }
+}
+
+/// Levenshtein's edit distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+fn given_flags(arguments: &[OsString]) -> Vec<String> {
+    let long = |text: &str| Some(text.strip_prefix("--")?.split('=').next()?.to_owned());
+    arguments
+        .iter()
+        .filter_map(|a| match a.to_str()? {
+            "-d" => Some("data-dir".to_owned()),
+            "-o" => Some("write-kubeconfig".to_owned()),
+            text => long(text),
+        })
+        .collect()
+}
+
+fn flags(key: &str, value: &Value) -> anyhow::Result<Vec<OsString>> {
+    let flag = |text: &str| OsString::from(format!("--{key}={text}"));
+    Ok(match value {
+        Value::Bool(true) => vec![format!("--{key}").into()],
+        Value::Bool(false) | Value::Null => Vec::new(),
+        Value::String(text) => vec![flag(text)],
+        Value::Number(number) => vec![flag(&number.to_string())],
+        Value::Array(items) => items.iter().map(|item| flags(key, item)).collect::<anyhow::Result<Vec<_>>>()?.concat(),
+        Value::Object(_) => bail!("key {key:?}: expected a text, number, true/false or a list, not a map"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expand_with(files: &[(&str, &str)], extra: &[&str]) -> anyhow::Result<Vec<String>> {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(dir.path().join("config.yaml.d")).expect("the drop-in folder");
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).expect("the file is written");
+        }
+        let config = format!("--config={}", dir.path().join("config.yaml").display());
+        let mut arguments = vec!["coracle", "server", config.as_str()];
+        arguments.extend(extra);
+        let expanded = expand(arguments.into_iter().map(OsString::from).collect())?;
+        Ok(expanded.into_iter().map(|a| a.to_string_lossy().into_owned()).filter(|a| !a.starts_with("--config")).skip(2).collect())
+    }
+
+    #[test]
+    fn keys_become_flags_and_drop_ins_apply_in_order() {
+        let files = [
+            ("config.yaml", "https-listen-port: 7443\ntls-san: [a.example]\ndisable-agent: true\n"),
+            ("config.yaml.d/10.yaml", "tls-san+: b.example\nhttps-listen-port: 8443\n"),
+        ];
+        let flags = expand_with(&files, &[]).expect("the files are good");
+        assert_eq!(flags, ["--disable-agent", "--https-listen-port=8443", "--tls-san=a.example", "--tls-san=b.example"]);
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let flags = expand_with(&[("config.yaml", "https-listen-port: 7443")], &["--https-listen-port=1"]).expect("good");
+        assert_eq!(flags, ["--https-listen-port=1"]);
+    }
+
+    #[test]
+    fn a_misspelt_key_names_the_file_and_the_nearest_key() {
+        let error = expand_with(&[("config.yaml", "cluster-cdir: 10.0.0.0/8")], &[]).expect_err("refused");
+        let text = format!("{error:#}");
+        assert!(text.contains("config.yaml") && text.contains("did you mean \"cluster-cidr\"?"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_only_if_it_was_named() {
+        assert!(files(Path::new("/nonexistent/config.yaml"), false).expect("fine").is_empty());
+        assert!(files(Path::new("/nonexistent/config.yaml"), true).is_err());
+    }
+}

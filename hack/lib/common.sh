@@ -1,0 +1,48 @@
+# Shared by the scripts in hack/. Source it; it changes to the root of the repository.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Prints the comment block at the top of the calling script.
+usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
+
+# need COMMAND PACKAGE: installs the Debian package if the command is not on PATH.
+missing_packages=()
+need() {
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing_packages+=("$2")
+}
+
+install_missing() {
+    [ "${#missing_packages[@]}" -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "missing: ${missing_packages[*]}. Install them with your package manager and run this again."
+    [ "$(id -u)" = 0 ] || die "missing: ${missing_packages[*]}. Run: sudo apt-get install ${missing_packages[*]}"
+    say "installing ${missing_packages[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing_packages[@]}" >/dev/null
+    missing_packages=()
+}
+
+# What a node needs to run containers.
+need_node_packages() {
+    need containerd containerd
+    need runc runc
+    need nft nftables
+    need ip iproute2
+    need conntrack conntrack
+    need gcc gcc
+    install_missing
+}
+
+need_rust() {
+    command -v cargo >/dev/null 2>&1 || die "cargo is not on PATH. Install Rust 1.95 or newer: https://rustup.rs"
+}
+
+# Test runner; installed from the crate registry where it is missing.
+need_nextest() {
+    command -v cargo-nextest >/dev/null 2>&1 && return 0
+    say "installing cargo-nextest (some minutes, once)"
+    cargo install --locked --quiet cargo-nextest
+}

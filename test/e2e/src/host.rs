@@ -1,0 +1,75 @@
+//! The host that a cluster under test believes to have: namespaces of its own and a neighbour to talk to.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, bail};
+
+const INSIDE: &str = "CORACLE_E2E_INSIDE";
+/// The node's address, and that of a machine outside the cluster.
+pub const NODE_IP: &str = "172.30.7.2";
+pub const OUTSIDE_IP: &str = "172.30.7.1";
+
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Runs this program again in namespaces of its own. The process namespace takes everything with it when it ends.
+pub fn enter() -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let error = Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private", "--"])
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .exec();
+    eprintln!("error: unshare: {error}; the end-to-end tests run as root on Linux");
+    ExitCode::FAILURE
+}
+
+/// Gives the namespaces what a machine has: loopback, an uplink, an empty /run, and a neighbour outside.
+pub fn prepare() -> anyhow::Result<()> {
+    for line in [
+        "mount -t tmpfs tmpfs /run".to_owned(),
+        "ip link set lo up".to_owned(),
+        "ip netns add outside".to_owned(),
+        "ip link add eth0 type veth peer name eth0 netns outside".to_owned(),
+        format!("ip addr add {NODE_IP}/24 dev eth0"),
+        "ip link set eth0 up".to_owned(),
+        format!("ip -n outside addr add {OUTSIDE_IP}/24 dev eth0"),
+        "ip -n outside link set eth0 up".to_owned(),
+        "ip -n outside link set lo up".to_owned(),
+        format!("ip route add default via {OUTSIDE_IP}"),
+    ] {
+        shell(&line)?;
+    }
+    Ok(())
+}
+
+/// Runs one command line, split at spaces.
+pub fn shell(line: &str) -> anyhow::Result<String> {
+    let mut words = line.split(' ');
+    let program = words.next().unwrap_or_default();
+    let output = Command::new(program).args(words).output().with_context(|| line.to_owned())?;
+    if !output.status.success() {
+        bail!("{line}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Where a run keeps its files; on a real file system, since the store is what is tested.
+pub fn work_dir() -> PathBuf {
+    repository().join("build/e2e")
+}
