@@ -1,0 +1,275 @@
+//! A persistent B-tree of records ordered by key. A clone costs one reference count and is a snapshot; a change copies
+//! only the path to its leaf, and nothing when no snapshot shares it. Subtree sizes make "how many follow" logarithmic.
+
+use std::sync::Arc;
+
+use crate::Record;
+
+/// Most records in a leaf and children in a branch. Copying a shared leaf touches each record's count, so leaves are
+/// kept small.
+const WIDTH: usize = 32;
+
+#[derive(Clone, Default)]
+pub(crate) struct Map {
+    root: Option<Arc<Node>>,
+}
+
+#[derive(Clone)]
+enum Node {
+    Leaf(Vec<Arc<Record>>),
+    Branch { length: usize, children: Vec<Arc<Node>> },
+}
+
+/// What an insertion did to a node.
+struct Inserted {
+    previous: Option<Arc<Record>>,
+    /// The right half, when the node had to be split.
+    split: Option<Arc<Node>>,
+}
+
+impl Map {
+    pub(crate) fn len(&self) -> usize {
+        self.root.as_ref().map_or(0, |root| root.len())
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Record>> {
+        let mut node = self.root.as_deref()?;
+        loop {
+            match node {
+                Node::Leaf(records) => return records.binary_search_by(|record| record.key().cmp(key)).ok().map(|at| &records[at]),
+                Node::Branch { children, .. } => node = &children[child_for(children, key)],
+            }
+        }
+    }
+
+    /// Puts `record` under its key and returns what was there.
+    pub(crate) fn insert(&mut self, record: Arc<Record>) -> Option<Arc<Record>> {
+        let Some(root) = &mut self.root else {
+            self.root = Some(Arc::new(Node::Leaf(vec![record])));
+            return None;
+        };
+        let Inserted { previous, split } = Arc::make_mut(root).insert(record);
+        if let Some(right) = split {
+            let length = root.len() + right.len();
+            *root = Arc::new(Node::Branch { length, children: vec![root.clone(), right] });
+        }
+        previous
+    }
+
+    /// Takes the key's record out.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<Record>> {
+        // A miss must not copy the path.
+        self.get(key)?;
+        let root = self.root.as_mut()?;
+        let removed = Arc::make_mut(root).remove(key);
+        if root.len() == 0 {
+            self.root = None;
+        } else if let Node::Branch { children, .. } = &**root
+            && children.len() == 1
+        {
+            let only = children[0].clone();
+            *root = only;
+        }
+        removed
+    }
+
+    /// How many keys are smaller than `key`.
+    pub(crate) fn rank(&self, key: &[u8]) -> usize {
+        let Some(mut node) = self.root.as_deref() else { return 0 };
+        let mut before = 0;
+        loop {
+            match node {
+                Node::Leaf(records) => return before + records.partition_point(|record| record.key() < key),
+                Node::Branch { children, .. } => {
+                    let at = child_for(children, key);
+                    before += children[..at].iter().map(|child| child.len()).sum::<usize>();
+                    node = &children[at];
+                }
+            }
+        }
+    }
+
+    /// All records from the first key that is not smaller than `start`, in order.
+    pub(crate) fn iter_from(&self, start: &[u8]) -> Iter {
+        let mut iter = Iter { stack: Vec::new(), leaf: None };
+        let Some(mut node) = self.root.as_ref() else { return iter };
+        loop {
+            match &**node {
+                Node::Leaf(records) => {
+                    let at = records.partition_point(|record| record.key() < start);
+                    iter.leaf = Some((node.clone(), at));
+                    return iter;
+                }
+                Node::Branch { children, .. } => {
+                    let at = child_for(children, start);
+                    iter.stack.push((node.clone(), at + 1));
+                    node = &children[at];
+                }
+            }
+        }
+    }
+}
+
+/// The child whose range holds `key`: the last that starts at or before it.
+fn child_for(children: &[Arc<Node>], key: &[u8]) -> usize {
+    children.partition_point(|child| child.first_key() <= key).saturating_sub(1)
+}
+
+impl Node {
+    fn len(&self) -> usize {
+        match self {
+            Self::Leaf(records) => records.len(),
+            Self::Branch { length, .. } => *length,
+        }
+    }
+
+    fn first_key(&self) -> &[u8] {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Leaf(records) => return records.first().map_or(&[], |record| record.key()),
+                Self::Branch { children, .. } => node = &children[0],
+            }
+        }
+    }
+
+    fn insert(&mut self, record: Arc<Record>) -> Inserted {
+        match self {
+            Self::Leaf(records) => match records.binary_search_by(|probe| probe.key().cmp(record.key())) {
+                Ok(at) => Inserted { previous: Some(std::mem::replace(&mut records[at], record)), split: None },
+                Err(at) => {
+                    records.insert(at, record);
+                    Inserted { previous: None, split: split(records, at).map(|right| Arc::new(Self::Leaf(right))) }
+                }
+            },
+            Self::Branch { length, children } => {
+                let at = child_for(children, record.key());
+                let Inserted { previous, split: new_child } = Arc::make_mut(&mut children[at]).insert(record);
+                *length += usize::from(previous.is_none());
+                let Some(new_child) = new_child else { return Inserted { previous, split: None } };
+                children.insert(at + 1, new_child);
+                let right = split(children, at + 1).map(|right| {
+                    let moved = right.iter().map(|child| child.len()).sum();
+                    *length -= moved;
+                    Arc::new(Self::Branch { length: moved, children: right })
+                });
+                Inserted { previous, split: right }
+            }
+        }
+    }
+
+    /// Removes a key that is known to be there. May leave the node empty.
+    fn remove(&mut self, key: &[u8]) -> Option<Arc<Record>> {
+        match self {
+            Self::Leaf(records) => {
+                let at = records.binary_search_by(|record| record.key().cmp(key)).ok()?;
+                Some(records.remove(at))
+            }
+            Self::Branch { length, children } => {
+                let at = child_for(children, key);
+                let removed = Arc::make_mut(&mut children[at]).remove(key)?;
+                *length -= 1;
+                if children[at].len() == 0 {
+                    children.remove(at);
+                } else {
+                    merge_around(children, at);
+                }
+                Some(removed)
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Self::Leaf(records) => records.len(),
+            Self::Branch { children, .. } => children.len(),
+        }
+    }
+}
+
+/// Splits an overfull node. Keys that come in ascending order fill nodes to the brim instead of to the half.
+fn split<T>(items: &mut Vec<T>, inserted_at: usize) -> Option<Vec<T>> {
+    if items.len() <= WIDTH {
+        return None;
+    }
+    let at = if inserted_at + 1 == items.len() { items.len() - 1 } else { items.len() / 2 };
+    let mut right = Vec::with_capacity(WIDTH + 1);
+    right.extend(items.drain(at..));
+    Some(right)
+}
+
+/// Joins a thin child with a neighbour when both fit into one node with room to spare.
+fn merge_around(children: &mut Vec<Arc<Node>>, at: usize) {
+    if children[at].width() > WIDTH / 4 || children.len() < 2 {
+        return;
+    }
+    let left = if at + 1 < children.len() { at } else { at - 1 };
+    if children[left].width() + children[left + 1].width() > WIDTH * 3 / 4 {
+        return;
+    }
+    let right = children.remove(left + 1);
+    match (Arc::make_mut(&mut children[left]), &*right) {
+        (Node::Leaf(records), Node::Leaf(more)) => records.extend(more.iter().cloned()),
+        (Node::Branch { length, children }, Node::Branch { length: more_length, children: more }) => {
+            *length += more_length;
+            children.extend(more.iter().cloned());
+        }
+        // Siblings are of one height.
+        _ => unreachable!("a leaf beside a branch"),
+    }
+}
+
+/// Owns what it walks over, so that it outlives the map.
+pub(crate) struct Iter {
+    /// Branches above the leaf with the next child to visit.
+    stack: Vec<(Arc<Node>, usize)>,
+    leaf: Option<(Arc<Node>, usize)>,
+}
+
+impl Iter {
+    fn descend(&mut self, mut node: Arc<Node>) {
+        loop {
+            let next = match &*node {
+                Node::Leaf(_) => {
+                    self.leaf = Some((node, 0));
+                    return;
+                }
+                Node::Branch { children, .. } => children[0].clone(),
+            };
+            self.stack.push((node, 1));
+            node = next;
+        }
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Arc<Record>;
+
+    fn next(&mut self) -> Option<Arc<Record>> {
+        loop {
+            if let Some((leaf, at)) = &mut self.leaf
+                && let Node::Leaf(records) = &**leaf
+                && let Some(record) = records.get(*at)
+            {
+                *at += 1;
+                return Some(record.clone());
+            }
+            self.leaf = None;
+            let (branch, at) = self.stack.last_mut()?;
+            let Node::Branch { children, .. } = &**branch else { return None };
+            match children.get(*at).cloned() {
+                Some(child) => {
+                    *at += 1;
+                    self.descend(child);
+                }
+                None => {
+                    self.stack.pop();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "map_tests.rs"]
+mod tests;

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use crate::map::{Iter, Map};
+use crate::{Record, Revision};
+
+/// The whole state at one revision. Cheap to take, cheap to clone, never changes.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) map: Map,
+    pub(crate) revision: Revision,
+}
+
+impl Snapshot {
+    /// The revision of the state.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The record of a key.
+    pub fn get(&self, key: &[u8]) -> Option<Arc<Record>> {
+        self.map.get(key).cloned()
+    }
+
+    /// How many keys there are in all.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The records whose keys start with `prefix`, after the key `after` if one is given, in order of keys.
+    pub fn range(&self, prefix: &[u8], after: Option<&[u8]>) -> Range {
+        let iter = match after {
+            Some(after) if after >= prefix => {
+                // The smallest key greater than `after`.
+                let mut start = after.to_vec();
+                start.push(0);
+                self.map.iter_from(&start)
+            }
+            _ => self.map.iter_from(prefix),
+        };
+        Range { iter, prefix: prefix.into() }
+    }
+
+    /// How many keys with `prefix` come after `after`.
+    pub fn count_after(&self, prefix: &[u8], after: &[u8]) -> usize {
+        let mut start = after.to_vec();
+        start.push(0);
+        let end = prefix_end(prefix).map_or(self.map.len(), |end| self.map.rank(&end));
+        end.saturating_sub(self.map.rank(&start))
+    }
+}
+
+/// The smallest key that is greater than all that start with `prefix`.
+fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.last_mut() {
+        if *last < u8::MAX {
+            *last += 1;
+            return Some(end);
+        }
+        end.pop();
+    }
+    None
+}
+
+/// Walks over the records of a prefix. Holds the snapshot's memory while it lives.
+pub struct Range {
+    iter: Iter,
+    prefix: Box<[u8]>,
+}
+
+impl Iterator for Range {
+    type Item = Arc<Record>;
+
+    fn next(&mut self) -> Option<Arc<Record>> {
+        self.iter.next().filter(|record| record.key().starts_with(&self.prefix))
+    }
+}
