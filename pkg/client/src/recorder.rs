@@ -178,7 +178,7 @@ async fn write_one(client: &Client, reporter: &Reporter, correlator: &mut Correl
         format!("{}.{:x}", occurrence.regarding.name.as_deref().unwrap_or("unknown"), occurrence.at.as_nanosecond());
     let body = body(reporter, &occurrence, &namespace, &name);
     if create(client, &collection(reporter.shape, &namespace), &body).await {
-        correlator.written(key, name);
+        correlator.written(*key, name);
     }
 }
 

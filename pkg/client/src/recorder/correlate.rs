@@ -100,9 +100,9 @@ impl Correlator {
     }
 
     /// Remembers that the Event was created.
-    pub(super) fn written(&mut self, key: Box<Key>, name: String) {
+    pub(super) fn written(&mut self, key: Key, name: String) {
         bound(&mut self.written, |written| written.last);
-        self.written.insert(*key, Written { name, count: 1, last: Timestamp::now() });
+        self.written.insert(key, Written { name, count: 1, last: Timestamp::now() });
     }
 
     fn spend(&mut self, object: &[String; 5], at: Timestamp) -> bool {
@@ -157,7 +157,7 @@ mod tests {
     fn a_repeat_counts_on_the_first() {
         let mut correlator = Correlator::default();
         let Verdict::Write { key, repeat: None } = correlator.judge(&mut occurrence("a", "m", 0)) else { panic!() };
-        correlator.written(key, "a.1".into());
+        correlator.written(*key, "a.1".into());
         let Verdict::Write { repeat: Some(repeat), .. } = correlator.judge(&mut occurrence("a", "m", 1)) else {
             panic!()
         };
