@@ -14,12 +14,19 @@ pub struct Cluster {
     pub kubectl: Kubectl,
     pub kubeconfig: PathBuf,
     server: Option<Child>,
-    extra: Vec<String>,
 }
 
 impl Cluster {
     /// Starts from an empty data folder and waits for a Ready node.
     pub fn start() -> anyhow::Result<Self> {
+        let mut cluster = Self::prepared()?;
+        cluster.launch(&[])?;
+        cluster.wait_ready()?;
+        Ok(cluster)
+    }
+
+    /// An empty data folder with images to import, and nothing started.
+    pub fn prepared() -> anyhow::Result<Self> {
         let dir = host::work_dir();
         let _ = fs::remove_dir_all(&dir);
         let images = dir.join("data/agent/images");
@@ -30,15 +37,11 @@ impl Cluster {
             }
         }
         let kubeconfig = dir.join("kubeconfig.yaml");
-        let mut cluster = Self { kubectl: Kubectl::new(&kubeconfig), kubeconfig, server: None, extra: Vec::new() };
-        cluster.launch(&[])?;
-        cluster.wait_ready()?;
-        Ok(cluster)
+        Ok(Self { kubectl: Kubectl::new(&kubeconfig), kubeconfig, server: None })
     }
 
     /// Starts the server process on the data folder as it is.
     pub fn launch(&mut self, extra: &[&str]) -> anyhow::Result<()> {
-        self.extra = extra.iter().map(ToString::to_string).collect();
         let dir = host::work_dir();
         let log = File::options().create(true).append(true).open(dir.join("coracle.log"))?;
         let child = Command::new(binary())
@@ -46,7 +49,7 @@ impl Cluster {
             .arg(format!("--data-dir={}", dir.join("data").display()))
             .arg(format!("--write-kubeconfig={}", self.kubeconfig.display()))
             .args(["--node-name=node-1", "--node-ip", host::NODE_IP])
-            .args(&self.extra)
+            .args(extra)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

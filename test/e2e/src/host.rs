@@ -71,5 +71,5 @@ pub fn repository() -> PathBuf {
 
 /// Where a run keeps its files; on a real file system, since the store is what is tested.
 pub fn work_dir() -> PathBuf {
-    repository().join("build/e2e")
+    repository().join("build").join(std::env::var("CORACLE_WORK_DIR").unwrap_or_else(|_| "e2e".to_owned()))
 }

@@ -11,6 +11,7 @@ mod streams;
 mod web;
 mod wrong;
 
+pub use self::clients::kube_client;
 use crate::cluster::Cluster;
 
 pub type Scenario = fn(&mut Cluster) -> anyhow::Result<()>;

@@ -1,0 +1,252 @@
+//! The loads: each is bounded in count or time and leaves a namespace that is deleted at the end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use http_body_util::BodyExt as _;
+use hyper::Method;
+use serde_json::json;
+
+use crate::http::Target;
+use crate::report::Report;
+
+const CLIENTS: usize = 32;
+const WATCHERS: usize = 200;
+const WATCH_CREATES: usize = 2_000;
+const GET_SECONDS: f64 = 5.0;
+
+/// How much load; the quick one is for trying things out.
+#[derive(Clone, Copy)]
+pub struct Size {
+    pub creates: usize,
+    pub pods: usize,
+    pub nodes: usize,
+    pub schedule: usize,
+}
+
+impl Size {
+    pub const FULL: Self = Self { creates: 50_000, pods: 10_000, nodes: 1_000, schedule: 5_000 };
+    pub const QUICK: Self = Self { creates: 5_000, pods: 2_000, nodes: 100, schedule: 500 };
+}
+
+pub async fn all(target: &Target, size: Size, report: &mut Report) -> anyhow::Result<()> {
+    let mut connection = target.connect().await?;
+    let namespace = format!("bench-{}", std::process::id());
+    let body = json!({"metadata": {"name": namespace}}).to_string();
+    connection.call(Method::POST, "/api/v1/namespaces", body).await?;
+    // Service accounts come from a controller; pods need theirs.
+    let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
+    until(Duration::from_secs(20), async || Ok(target.connect().await?.call(Method::GET, &account, "").await.is_ok())).await?;
+
+    creates(target, size, &namespace, report).await?;
+    gets(target, &namespace, report).await?;
+    fan_out(target, &namespace, report).await?;
+    pods(target, size, &namespace, report).await?;
+    schedule(target, size, &namespace, report).await?;
+    let mut connection = target.connect().await?;
+    connection.call(Method::DELETE, &format!("/api/v1/namespaces/{namespace}"), "").await?;
+    Ok(())
+}
+
+/// Sends `count` requests from `CLIENTS` connections; answers requests a second and the sorted latencies.
+async fn drive(
+    target: &Target,
+    method: Method,
+    count: usize,
+    make: impl Fn(usize) -> (String, String) + Send + Sync + 'static,
+) -> anyhow::Result<(f64, Vec<Duration>)> {
+    let (next, make) = (Arc::new(AtomicUsize::new(0)), Arc::new(make));
+    let mut connections = Vec::new();
+    for _ in 0..CLIENTS {
+        connections.push(target.connect().await?);
+    }
+    let started = Instant::now();
+    let workers = connections.into_iter().map(|mut connection| {
+        let (next, make, method) = (next.clone(), make.clone(), method.clone());
+        tokio::spawn(async move {
+            let mut latencies = Vec::with_capacity(count / CLIENTS + 1);
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return anyhow::Ok(latencies);
+                }
+                let (path, body) = make(index);
+                let begun = Instant::now();
+                connection.call(method.clone(), &path, body).await?;
+                latencies.push(begun.elapsed());
+            }
+        })
+    });
+    let mut latencies = Vec::new();
+    for worker in try_join_all(workers).await? {
+        latencies.extend(worker?);
+    }
+    let rate = count as f64 / started.elapsed().as_secs_f64();
+    latencies.sort();
+    Ok((rate, latencies))
+}
+
+fn percentiles(latencies: &[Duration]) -> String {
+    let at = |p: usize| latencies[(latencies.len() * p / 100).min(latencies.len() - 1)].as_secs_f64() * 1000.0;
+    format!("(p50 {:.2} ms, p99 {:.2} ms)", at(50), at(99))
+}
+
+fn config_map(name: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"payload": "x".repeat(200)}}).to_string()
+}
+
+async fn creates(target: &Target, size: Size, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let make = move |i: usize| (path.clone(), config_map(&format!("c{i:06}")));
+    let (rate, latencies) = drive(target, Method::POST, size.creates, make).await?;
+    report.add("create ConfigMap (300 B), 32 clients, durable", &target.name, rate, "/s", percentiles(&latencies));
+    Ok(())
+}
+
+async fn gets(target: &Target, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+    let path = Arc::new(format!("/api/v1/namespaces/{namespace}/configmaps/c000007"));
+    let mut workers = Vec::new();
+    let started = Instant::now();
+    for _ in 0..CLIENTS {
+        let (mut connection, path) = (target.connect().await?, path.clone());
+        workers.push(tokio::spawn(async move {
+            let mut latencies = Vec::new();
+            while started.elapsed().as_secs_f64() < GET_SECONDS {
+                let begun = Instant::now();
+                connection.call(Method::GET, &path, "").await?;
+                latencies.push(begun.elapsed());
+            }
+            anyhow::Ok(latencies)
+        }));
+    }
+    let mut latencies = Vec::new();
+    for worker in try_join_all(workers).await? {
+        latencies.extend(worker?);
+    }
+    latencies.sort();
+    let rate = latencies.len() as f64 / started.elapsed().as_secs_f64();
+    report.add("GET one object, 32 clients", &target.name, rate, "/s", percentiles(&latencies));
+    Ok(())
+}
+
+async fn fan_out(target: &Target, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+    let path = format!("/api/v1/namespaces/{namespace}/secrets");
+    let received = Arc::new(AtomicU64::new(0));
+    let mut watchers = Vec::new();
+    for _ in 0..WATCHERS {
+        let mut connection = target.connect().await?;
+        let mut answer = connection.send(Method::GET, &format!("{path}?watch=true"), Bytes::new()).await?;
+        ensure!(answer.status().is_success(), "watch: {}", answer.status());
+        let received = received.clone();
+        watchers.push(tokio::spawn(async move {
+            // Dropping the connection would end the watch.
+            let _connection = connection;
+            while let Some(Ok(frame)) = answer.body_mut().frame().await {
+                let lines = frame.data_ref().map_or(0, |data| data.iter().filter(|b| **b == b'\n').count());
+                received.fetch_add(lines as u64, Ordering::Relaxed);
+            }
+        }));
+    }
+    let before = received.load(Ordering::Relaxed);
+    let started = Instant::now();
+    let make = move |i: usize| {
+        let body = json!({"metadata": {"name": format!("w{i:05}")}, "data": {"payload": "eA".repeat(100)}});
+        (path.clone(), body.to_string())
+    };
+    let (rate, _) = drive(target, Method::POST, WATCH_CREATES, make).await?;
+    let expected = (WATCHERS * WATCH_CREATES) as u64;
+    until(Duration::from_secs(120), async || Ok(received.load(Ordering::Relaxed) - before >= expected)).await?;
+    let events = expected as f64 / started.elapsed().as_secs_f64();
+    watchers.iter().for_each(|w| w.abort());
+    report.add("watch fan-out, 200 watchers, 2,000 creates", &target.name, events, "events/s", format!("({rate:.0} creates/s)"));
+    Ok(())
+}
+
+fn pod(name: &str, node: Option<&str>) -> String {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "bench"}},
+        "spec": {
+            "containers": [{"name": "main", "image": "docker.io/coracle/busybox:test",
+                "resources": {"requests": {"cpu": "10m", "memory": "10Mi"}}}],
+            "tolerations": [{"operator": "Exists"}],
+            // Only the nodes that the bench makes; a real one must not be asked to run thousands.
+            "nodeSelector": {"bench": "true"},
+        },
+    });
+    if let Some(node) = node {
+        pod["spec"]["nodeName"] = node.into();
+    }
+    pod.to_string()
+}
+
+async fn pods(target: &Target, size: Size, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods");
+    let create = path.clone();
+    // Bound to a node that does not exist: nothing but the API server is at work.
+    let make = move |i: usize| (create.clone(), pod(&format!("p{i:06}"), Some("bench-none")));
+    let (rate, latencies) = drive(target, Method::POST, size.pods, make).await?;
+    report.add("create Pod (0.4 KB in), 32 clients, durable", &target.name, rate, "/s", percentiles(&latencies));
+
+    let mut connection = target.connect().await?;
+    let mut best = Duration::MAX;
+    let mut bytes = 0;
+    for _ in 0..3 {
+        let started = Instant::now();
+        bytes = connection.call(Method::GET, &path, "").await?.len();
+        best = best.min(started.elapsed());
+    }
+    let note = format!("({} pods, {:.1} MB)", size.pods, bytes as f64 / 1e6);
+    report.add("LIST pods", &target.name, best.as_secs_f64() * 1000.0, "ms", note);
+    connection.call(Method::DELETE, &format!("{path}?gracePeriodSeconds=0"), "").await?;
+    Ok(())
+}
+
+async fn schedule(target: &Target, size: Size, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+    let capacity = json!({"cpu": "32", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"});
+    let make = move |i: usize| {
+        let name = format!("bench-node-{i:05}");
+        let zone = format!("zone-{}", i % 3);
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": name, "labels": {"bench": "true", "kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone}},
+            "status": {"capacity": capacity, "allocatable": capacity, "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        ("/api/v1/nodes".to_owned(), node.to_string())
+    };
+    drive(target, Method::POST, size.nodes, make).await?;
+    let path = format!("/api/v1/namespaces/{namespace}/pods");
+    let create = path.clone();
+    let started = Instant::now();
+    let make = move |i: usize| (create.clone(), pod(&format!("s{i:06}"), None));
+    drive(target, Method::POST, size.schedule, make).await?;
+    let created = started.elapsed();
+    let waiting = format!("{path}?fieldSelector=spec.nodeName%3D&limit=1");
+    until(Duration::from_secs(300), async || {
+        let list = target.connect().await?.call(Method::GET, &waiting, "").await?;
+        let list: serde_json::Value = serde_json::from_slice(&list)?;
+        Ok(list["items"].as_array().is_none_or(Vec::is_empty))
+    })
+    .await
+    .context("pods were left unscheduled")?;
+    let rate = size.schedule as f64 / started.elapsed().as_secs_f64();
+    let note = format!("({} pods on {} nodes, created in {:.1} s)", size.schedule, size.nodes, created.as_secs_f64());
+    report.add("schedule pods", &target.name, rate, "pods/s", note);
+    let mut connection = target.connect().await?;
+    connection.call(Method::DELETE, &format!("{path}?gracePeriodSeconds=0"), "").await?;
+    connection.call(Method::DELETE, "/api/v1/nodes?labelSelector=bench%3Dtrue", "").await?;
+    Ok(())
+}
+
+/// Looks at a condition until it holds, at most `limit`.
+pub async fn until(limit: Duration, mut holds: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + limit;
+    while !holds().await? {
+        ensure!(Instant::now() < deadline, "not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
