@@ -11,6 +11,7 @@ pub mod gvk;
 pub mod intstr;
 pub mod labels;
 pub mod meta;
+pub mod patch;
 pub mod quantity;
 pub mod status;
 pub mod time;
