@@ -1,0 +1,2 @@
+#[cfg(feature = "generate")]
+pub mod kinds;
