@@ -1,5 +1,7 @@
 //! The plugin with real network namespaces: one plays the node, one the world outside, the others pods.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is what a test is for")]
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
