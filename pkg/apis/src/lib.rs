@@ -4,9 +4,14 @@
 //! list of them; each API group has a folder with its rows and, per kind, defaults, validation and cells.
 
 pub mod cells;
+pub mod check;
+pub mod diff;
+pub mod podspec;
+pub mod quantity;
 pub mod resource;
 pub mod rows;
 pub mod strategy;
+pub mod tree;
 
 mod admissionregistration;
 mod apiextensions;
@@ -24,5 +29,8 @@ mod policy;
 mod rbac;
 mod scheduling;
 mod storage;
+
+#[cfg(test)]
+mod testing;
 
 pub use rows::{all, by_kind, find};

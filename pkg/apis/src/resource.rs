@@ -180,6 +180,8 @@ pub struct Strategy {
     pub prepare_for_status_update: fn(new: &mut Object, old: &Object),
     /// Everything but `metadata`, which the registry checks for all kinds, and the name (`validate_name`).
     pub validate: fn(&Object) -> ErrorList,
+    /// All that is checked on an update; it includes what `validate` checks where that holds for old objects too, so that
+    /// the registry calls this one alone.
     pub validate_update: fn(new: &Object, old: &Object) -> ErrorList,
     pub validate_status_update: fn(new: &Object, old: &Object) -> ErrorList,
     /// Reasons why `name` is not a legal name; empty if it is.

@@ -1,5 +1,8 @@
 //! Strategy functions that many kinds share.
 
+use apimachinery::validation::{
+    is_dns1035_label, is_dns1123_label, is_dns1123_subdomain, is_path_segment_name, mask_trailing_dash,
+};
 use apimachinery::{Object, field::ErrorList, meta::object_mut};
 use serde_json::Value;
 
@@ -61,6 +64,31 @@ pub fn set_api_version(object: &mut Object, api_version: &str) {
 }
 
 /// Names of most kinds: a DNS-1123 subdomain.
-pub fn subdomain_name(_name: &str, _generate: bool) -> Vec<String> {
-    Vec::new()
+pub fn subdomain_name(name: &str, generate: bool) -> Vec<String> {
+    is_dns1123_subdomain(&mask_trailing_dash(name, generate))
+}
+
+/// Names that become labels of DNS: a DNS-1123 label.
+pub fn label_name(name: &str, generate: bool) -> Vec<String> {
+    is_dns1123_label(&mask_trailing_dash(name, generate))
+}
+
+/// Names of services: a DNS-1035 label.
+pub fn dns1035_name(name: &str, generate: bool) -> Vec<String> {
+    is_dns1035_label(&mask_trailing_dash(name, generate))
+}
+
+/// Names that only have to fit into a URL path, such as those of RBAC kinds.
+pub fn path_segment_name(name: &str, _generate: bool) -> Vec<String> {
+    is_path_segment_name(name)
+}
+
+/// Puts the old value of `outer.field` back.
+pub fn keep_nested(new: &mut Object, old: &Object, outer: &str, field: &str) {
+    let value = old.get(outer).and_then(|o| o.get(field)).cloned();
+    let target = object_mut(object_mut(new).entry(outer).or_insert(Value::Null));
+    match value {
+        Some(value) => target.insert(field.to_owned(), value),
+        None => target.remove(field),
+    };
 }

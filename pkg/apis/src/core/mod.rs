@@ -1,5 +1,8 @@
 //! Rows of the core group.
 
+pub mod claim;
+pub mod pod;
+
 use crate::resource::{Resource, Strategy, Subresource, Verbs};
 
 const ALL: &[&str] = &["all"];
@@ -15,29 +18,7 @@ const fn cluster(plural: &'static str, singular: &'static str, kind: &'static st
 }
 
 pub const POD_ROWS: &[Resource] = &[
-    Resource {
-        short_names: &["po"],
-        categories: ALL,
-        strategy: Strategy::SPEC_STATUS,
-        subresources: &[
-            Subresource::core("attach", "PodAttachOptions", CONNECT),
-            Subresource::core("binding", "Binding", &["create"]),
-            Subresource { name: "ephemeralcontainers", kind: None, verbs: Verbs::STATUS, update: None },
-            Subresource {
-                name: "eviction",
-                kind: Some(("policy", "v1", "Eviction")),
-                verbs: Verbs::CREATE,
-                update: None,
-            },
-            Subresource::core("exec", "PodExecOptions", CONNECT),
-            Subresource { name: "log", kind: None, verbs: Verbs(&["get"]), update: None },
-            Subresource::core("portforward", "PodPortForwardOptions", CONNECT),
-            Subresource::core("proxy", "PodProxyOptions", PROXY),
-            Subresource { name: "resize", kind: None, verbs: Verbs::STATUS, update: None },
-            Subresource::STATUS,
-        ],
-        ..namespaced("pods", "pod", "Pod")
-    },
+    pod::ROW,
     namespaced("podtemplates", "podtemplate", "PodTemplate"),
     Resource {
         short_names: &["rc"],

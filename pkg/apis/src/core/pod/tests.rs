@@ -1,0 +1,292 @@
+use serde_json::{Value, json};
+
+use crate::testing::{cells, create_errors, created, defaulted, row, texts, update_errors};
+
+fn pod(spec: Value) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" }, "spec": spec })
+}
+
+fn simple() -> Value {
+    pod(json!({ "containers": [{ "name": "c", "image": "nginx" }] }))
+}
+
+#[test]
+fn defaults_of_a_plain_pod() {
+    let got = defaulted(row("", "pods"), simple());
+    let want = json!({
+        "containers": [{
+            "name": "c", "image": "nginx", "imagePullPolicy": "Always", "resources": {},
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+        }],
+        "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",
+        "schedulerName": "default-scheduler", "securityContext": {}, "terminationGracePeriodSeconds": 30,
+    });
+    assert_eq!(got["spec"], want);
+}
+
+#[test]
+fn defaults_inside_containers_and_volumes() {
+    let spec = json!({
+        "hostNetwork": true,
+        "serviceAccount": "robot",
+        "containers": [{
+            "name": "c", "image": "registry:5000/app:v1",
+            "ports": [{ "containerPort": 80 }],
+            "env": [{ "name": "A", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
+            "resources": { "limits": { "cpu": "1000m", "memory": 128 } },
+            "livenessProbe": { "httpGet": { "port": 80 } },
+            "lifecycle": { "preStop": { "httpGet": { "port": "web", "path": "/bye" } } },
+        }],
+        "volumes": [
+            { "name": "a" },
+            { "name": "b", "secret": { "secretName": "s" } },
+            { "name": "c", "hostPath": { "path": "/x" } },
+            { "name": "d", "projected": { "sources": [{ "serviceAccountToken": { "path": "t" } }] } },
+        ],
+    });
+    let spec = defaulted(row("", "pods"), pod(spec))["spec"].take();
+    let container = &spec["containers"][0];
+    assert_eq!(container["imagePullPolicy"], "IfNotPresent");
+    assert_eq!(container["ports"][0], json!({ "containerPort": 80, "hostPort": 80, "protocol": "TCP" }));
+    assert_eq!(container["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], "v1");
+    assert_eq!(container["resources"]["requests"], json!({ "cpu": "1", "memory": "128" }));
+    let probe = json!({
+        "httpGet": { "port": 80, "path": "/", "scheme": "HTTP" }, "timeoutSeconds": 1, "periodSeconds": 10,
+        "successThreshold": 1, "failureThreshold": 3,
+    });
+    assert_eq!(container["livenessProbe"], probe);
+    assert_eq!(container["lifecycle"]["preStop"]["httpGet"]["scheme"], "HTTP");
+    assert_eq!(spec["serviceAccountName"], "robot");
+    assert_eq!(spec["volumes"][0], json!({ "name": "a", "emptyDir": {} }));
+    assert_eq!(spec["volumes"][1]["secret"]["defaultMode"], 420);
+    assert_eq!(spec["volumes"][2]["hostPath"]["type"], "");
+    let token = json!({ "path": "t", "expirationSeconds": 3600 });
+    assert_eq!(spec["volumes"][3]["projected"]["sources"][0]["serviceAccountToken"], token);
+}
+
+#[test]
+fn status_at_birth() {
+    let class = |resources: Value| {
+        let spec = json!({ "containers": [{ "name": "c", "image": "i", "resources": resources }] });
+        created(row("", "pods"), pod(spec))["status"].take()
+    };
+    assert_eq!(class(json!({})), json!({ "phase": "Pending", "qosClass": "BestEffort" }));
+    assert_eq!(class(json!({ "requests": { "cpu": "1" } }))["qosClass"], "Burstable");
+    assert_eq!(class(json!({ "limits": { "cpu": "1", "memory": "1Gi" } }))["qosClass"], "Guaranteed");
+    let lower = json!({ "limits": { "cpu": "1", "memory": "1Gi" }, "requests": { "cpu": "500m" } });
+    assert_eq!(class(lower)["qosClass"], "Burstable");
+}
+
+#[test]
+fn refusals_at_birth() {
+    let container = |more: Value| {
+        let mut container = json!({ "name": "c", "image": "i" });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            container[key] = value.clone();
+        }
+        json!({ "containers": [container] })
+    };
+    let cases: &[(Value, &[&str])] = &[
+        (container(json!({})), &[]),
+        (json!({ "containers": [] }), &["spec.containers: Required value"]),
+        (container(json!({ "image": "" })), &["spec.containers[0].image: Required value"]),
+        (
+            container(json!({ "image": " i" })),
+            &["spec.containers[0].image: Invalid value: \" i\": must not have leading or trailing whitespace"],
+        ),
+        (
+            container(json!({ "imagePullPolicy": "Sometimes" })),
+            &["spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \
+             \"IfNotPresent\", \"Never\""],
+        ),
+        (
+            container(
+                json!({ "ports": [{ "containerPort": 80, "name": "web" }, { "containerPort": 0, "name": "web" }] }),
+            ),
+            &[
+                "spec.containers[0].ports[1].name: Duplicate value: \"web\"",
+                "spec.containers[0].ports[1].containerPort: Required value",
+            ],
+        ),
+        (
+            container(json!({ "volumeMounts": [{ "name": "v", "mountPath": "/v" }] })),
+            &["spec.containers[0].volumeMounts[0].name: Not found: \"v\""],
+        ),
+        (
+            container(json!({ "resources": { "limits": { "cpu": "1" }, "requests": { "cpu": "2" } } })),
+            &[
+                "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+            ],
+        ),
+        (
+            container(json!({ "resources": { "limits": { "widgets": "1" } } })),
+            &[
+                "spec.containers[0].resources.limits: Invalid value: \"widgets\": must be a standard resource type or fully \
+             qualified",
+                "spec.containers[0].resources.limits: Invalid value: \"widgets\": must be a standard resource for containers",
+                "spec.containers[0].resources.requests: Invalid value: \"widgets\": must be a standard resource type or fully \
+             qualified",
+                "spec.containers[0].resources.requests: Invalid value: \"widgets\": must be a standard resource for \
+             containers",
+            ],
+        ),
+        (
+            container(json!({ "livenessProbe": {} })),
+            &["spec.containers[0].livenessProbe: Required value: must specify a handler type"],
+        ),
+        (
+            container(json!({ "env": [{ "name": "A", "valueFrom": { "fieldRef": { "fieldPath": "spec.nope" } } }] })),
+            &[
+                "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.nope\": error converting \
+             fieldPath: field label not supported: spec.nope",
+            ],
+        ),
+        (
+            json!({ "restartPolicy": "Maybe", "containers": [{ "name": "c", "image": "i" }] }),
+            &[
+                "spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+            ],
+        ),
+        (
+            json!({ "tolerations": [{ "operator": "Equal" }], "containers": [{ "name": "c", "image": "i" }] }),
+            &[
+                "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which \
+             means \"match all values and all keys\"",
+            ],
+        ),
+        (
+            json!({
+                "initContainers": [{ "name": "c", "image": "i", "readinessProbe": { "exec": { "command": ["x"] } } }],
+                "containers": [{ "name": "c", "image": "i" }],
+            }),
+            &[
+                "spec.initContainers[0].name: Duplicate value: \"c\"",
+                "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without \
+             restartPolicy=Always",
+            ],
+        ),
+        (
+            json!({ "volumes": [{ "name": "v", "emptyDir": {}, "secret": { "secretName": "s" } }],
+            "containers": [{ "name": "c", "image": "i" }] }),
+            &["spec.volumes[0].secret: Forbidden: may not specify more than 1 volume type"],
+        ),
+    ];
+    for (spec, want) in cases {
+        assert_eq!(create_errors(row("", "pods"), pod(spec.clone())), *want, "{spec}");
+    }
+}
+
+#[test]
+fn updates() {
+    let pods = row("", "pods");
+    assert_eq!(update_errors(pods, simple(), |p| p["spec"]["containers"][0]["image"] = json!("nginx:1")), [""; 0]);
+    assert_eq!(update_errors(pods, simple(), |p| p["status"] = json!({ "phase": "Failed" })), [""; 0]);
+    let add = |p: &mut Value| p["spec"]["tolerations"] = json!([{ "key": "a", "operator": "Exists" }]);
+    assert_eq!(update_errors(pods, simple(), add), [""; 0]);
+    let errors = update_errors(pods, simple(), |p| p["spec"]["hostname"] = json!("h"));
+    let want = "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\
+        `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
+        tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n\
+        spec.hostname: - null + \"h\"\n";
+    assert_eq!(errors, [want]);
+    let errors = update_errors(pods, simple(), |p| p["spec"]["containers"] = json!([]));
+    assert!(errors.contains(&"spec.containers: Forbidden: pod updates may not add or remove containers".to_owned()));
+}
+
+#[test]
+fn statuses_do_not_rise_from_the_dead() {
+    let pods = row("", "pods");
+    let mut old =
+        created(pods, pod(json!({ "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i" }] })));
+    old["status"]["containerStatuses"] = json!([{ "name": "c", "state": { "terminated": { "exitCode": 1 } } }]);
+    let mut new = old.clone();
+    new["status"]["containerStatuses"][0]["state"] = json!({ "running": {} });
+    new["spec"]["nodeName"] = json!("elsewhere");
+    (pods.strategy.prepare_for_status_update)(&mut new, &old);
+    assert_eq!(new["spec"], old["spec"]);
+    let errors = texts(&(pods.strategy.validate_status_update)(&new, &old));
+    assert_eq!(
+        errors,
+        ["status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"]
+    );
+}
+
+#[test]
+fn grace() {
+    let grace = row("", "pods").strategy.grace_period_seconds.expect("pods have grace");
+    let mut object = defaulted(row("", "pods"), simple());
+    assert_eq!(grace(&object, None), 0, "no node has it");
+    object["spec"]["nodeName"] = json!("n");
+    assert_eq!(grace(&object, None), 30);
+    assert_eq!(grace(&object, Some(5)), 5);
+    assert_eq!(grace(&object, Some(-1)), 1);
+    object["status"] = json!({ "phase": "Failed" });
+    assert_eq!(grace(&object, None), 0);
+}
+
+#[test]
+fn columns() {
+    let base = |status: Value| {
+        let mut object = pod(json!({ "containers": [{ "name": "a" }, { "name": "b" }], "nodeName": "n1" }));
+        object["metadata"]["creationTimestamp"] = json!("2026-11-20T23:55:00Z");
+        object["status"] = status;
+        object
+    };
+    let running = |name: &str| json!({ "name": name, "ready": true, "state": { "running": {} }, "restartCount": 0 });
+    let cases: &[(Value, [&str; 3])] = &[
+        (json!({ "phase": "Pending" }), ["0/2", "Pending", "0"]),
+        (json!({ "phase": "Running", "containerStatuses": [running("a"), running("b")] }), ["2/2", "Running", "0"]),
+        (
+            json!({ "phase": "Running", "containerStatuses": [running("a"), {
+                "name": "b", "restartCount": 3, "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+                "lastState": { "terminated": { "finishedAt": "2026-11-20T23:59:00Z" } },
+            }] }),
+            ["1/2", "CrashLoopBackOff", "3 (60s ago)"],
+        ),
+        (
+            json!({ "phase": "Succeeded", "containerStatuses": [
+                { "name": "a", "state": { "terminated": { "reason": "Completed", "exitCode": 0 } } },
+                { "name": "b", "state": { "terminated": { "reason": "Completed", "exitCode": 0 } } },
+            ] }),
+            ["0/2", "Completed", "0"],
+        ),
+        (json!({ "phase": "Failed", "reason": "Evicted" }), ["0/2", "Evicted", "0"]),
+        (
+            json!({ "phase": "Pending", "initContainerStatuses": [
+                { "name": "i", "state": { "waiting": { "reason": "PodInitializing" } } },
+            ] }),
+            ["0/2", "Init:0/0", "0"],
+        ),
+    ];
+    for (status, want) in cases {
+        let got = cells(row("", "pods"), &base(status.clone()));
+        assert_eq!(got[1..4], *want, "{status}");
+        assert_eq!(got[4..], ["5m", "<none>", "n1", "<none>", "<none>"]);
+    }
+    let mut deleting = base(json!({ "phase": "Running" }));
+    deleting["metadata"]["deletionTimestamp"] = json!("2026-11-20T23:59:00Z");
+    assert_eq!(cells(row("", "pods"), &deleting)[2], "Terminating");
+}
+
+#[test]
+fn sidecars_count_and_init_containers_do_not() {
+    let mut object = pod(json!({
+        "initContainers": [{ "name": "i" }, { "name": "s", "restartPolicy": "Always" }],
+        "containers": [{ "name": "a" }],
+    }));
+    object["status"] = json!({ "phase": "Pending", "initContainerStatuses": [
+        { "name": "i", "state": { "running": {} } }, { "name": "s", "state": { "waiting": { "reason": "PodInitializing" } } },
+    ] });
+    let got = cells(row("", "pods"), &object);
+    assert_eq!(got[1..3], ["0/2", "Init:0/2"]);
+    object["status"] = json!({
+        "phase": "Running",
+        "initContainerStatuses": [
+            { "name": "i", "state": { "terminated": { "exitCode": 0, "reason": "Completed" } } },
+            { "name": "s", "started": true, "ready": true, "state": { "running": {} }, "restartCount": 2 },
+        ],
+        "containerStatuses": [{ "name": "a", "ready": true, "state": { "running": {} } }],
+    });
+    let got = cells(row("", "pods"), &object);
+    assert_eq!(got[1..4], ["2/2", "Running", "2"]);
+}

@@ -1,0 +1,249 @@
+//! Regular, init and ephemeral containers.
+
+use std::collections::BTreeSet;
+
+use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::validation::{is_dns1123_label, is_valid_port_name, is_valid_port_num};
+use serde_json::Value;
+
+use super::{env, probe, resources, security, volume};
+use crate::check;
+use crate::tree::Tree;
+
+/// What the containers of one pod spec share.
+pub struct Context<'a> {
+    pub spec: &'a Value,
+    /// Grace period of the pod, against which sleeping hooks are checked.
+    pub grace: Option<i64>,
+    pub host_users: bool,
+    pub is_pod: bool,
+}
+
+pub fn validate_all(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
+    regular(errors, &at.child("containers"), context);
+    init(errors, &at.child("initContainers"), context);
+    ephemeral(errors, &at.child("ephemeralContainers"), context);
+}
+
+fn regular(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
+    let containers = context.spec.list("containers");
+    if containers.is_empty() {
+        errors.push(Error::required(at, ""));
+        return;
+    }
+    let mut names = BTreeSet::new();
+    let mut host_ports = BTreeSet::new();
+    for (i, container) in containers.iter().enumerate() {
+        let at = at.index(i);
+        common(errors, &at, container, context);
+        let name = container.text("name");
+        if !names.insert(name) {
+            errors.push(Error::duplicate(&at.child("name"), name));
+        }
+        probe::validate_container(errors, &at, container, context.grace);
+        restart_policy(errors, &at, container, &["Always", "Never", "OnFailure"]);
+        host_port_conflicts(errors, &at, container, &mut host_ports);
+    }
+}
+
+/// A container's own restart policy and rules, which need each other's company.
+fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Value, supported: &[&str]) {
+    check::optional_choice(errors, at, container, "restartPolicy", supported);
+    let rules = container.list("restartPolicyRules");
+    if rules.is_empty() {
+        return;
+    }
+    let at = at.child("restartPolicyRules");
+    if !container.has("restartPolicy") {
+        errors.push(Error::required(&at, "must specify restartPolicy when restart rules are used"));
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let at = at.index(i);
+        check::choice(errors, &at, rule, "action", &["Restart", "RestartAllContainers"]);
+        if !rule.has("exitCodes") {
+            errors.push(Error::required(&at.child("exitCodes"), "must be specified"));
+            continue;
+        }
+        let codes = rule.field("exitCodes");
+        check::choice(errors, &at.child("exitCodes"), codes, "operator", &["In", "NotIn"]);
+        if codes.list("values").len() > 255 {
+            errors.push(Error::too_many(&at.child("exitCodes").child("values"), codes.list("values").len(), 255));
+        }
+    }
+}
+
+fn init(errors: &mut ErrorList, list_at: &Path, context: &Context<'_>) {
+    let containers = context.spec.list("initContainers");
+    let mut names: BTreeSet<&str> = context.spec.list("containers").iter().map(|c| c.text("name")).collect();
+    for (i, container) in containers.iter().enumerate() {
+        let at = list_at.index(i);
+        common(errors, &at, container, context);
+        restart_policy(errors, &at, container, &["Always", "Never", "OnFailure"]);
+        let name = container.text("name");
+        if !name.is_empty() && !names.insert(name) {
+            errors.push(Error::duplicate(&at.child("name"), name));
+        }
+        host_port_conflicts(errors, &list_at.index(0), container, &mut BTreeSet::new());
+        if container.text("restartPolicy") == "Always" {
+            probe::validate_container(errors, &at, container, context.grace);
+            continue;
+        }
+        for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            if container.has(field) {
+                let why = "may not be set for init containers without restartPolicy=Always";
+                errors.push(Error::forbidden(&at.child(field), why));
+            }
+        }
+        if !container.list("resizePolicy").is_empty() {
+            let why = "must not be set for init containers";
+            errors.push(Error::invalid(&at.child("resizePolicy"), container.field("resizePolicy").clone(), why));
+        }
+    }
+}
+
+/// What an ephemeral container may have; it lends itself to debugging and to nothing else.
+const EPHEMERAL_FIELDS: &[&str] = &[
+    "name",
+    "image",
+    "command",
+    "args",
+    "workingDir",
+    "env",
+    "envFrom",
+    "volumeMounts",
+    "volumeDevices",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+    "securityContext",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "targetContainerName",
+];
+
+fn ephemeral(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
+    let lists = [context.spec.list("containers"), context.spec.list("initContainers")];
+    let others: BTreeSet<&str> = lists.into_iter().flatten().map(|c| c.text("name")).collect();
+    let mut names = others.clone();
+    const WHY: &str = "cannot be set for an Ephemeral Container";
+    for (i, container) in context.spec.list("ephemeralContainers").iter().enumerate() {
+        let at = at.index(i);
+        common(errors, &at, container, context);
+        let name = container.text("name");
+        if !names.insert(name) {
+            errors.push(Error::duplicate(&at.child("name"), name));
+        }
+        let target = container.text("targetContainerName");
+        if !target.is_empty() && !others.contains(target) {
+            errors.push(Error::not_found(&at.child("targetContainerName"), target));
+        }
+        for (field, value) in container.as_object().into_iter().flatten() {
+            let empty = match value {
+                Value::Null => true,
+                Value::Array(list) => list.is_empty(),
+                Value::Object(map) => field == "resources" && map.is_empty(),
+                _ => false,
+            };
+            if !empty && !EPHEMERAL_FIELDS.contains(&&**field) {
+                errors.push(Error::forbidden(&at.child(field), WHY));
+            }
+        }
+        for (j, mount) in container.list("volumeMounts").iter().enumerate() {
+            for field in ["subPath", "subPathExpr"] {
+                if !mount.text(field).is_empty() {
+                    errors.push(Error::forbidden(&at.child("volumeMounts").index(j).child(field), WHY));
+                }
+            }
+        }
+    }
+}
+
+/// What holds for containers of every sort.
+fn common(errors: &mut ErrorList, at: &Path, container: &Value, context: &Context<'_>) {
+    check::required_text(errors, at, container, "name", is_dns1123_label);
+    let image = container.text("image");
+    if image.is_empty() {
+        errors.push(Error::required(&at.child("image"), ""));
+    } else if context.is_pod && image.trim() != image {
+        errors.push(Error::invalid(&at.child("image"), image, "must not have leading or trailing whitespace"));
+    }
+    let policies = &["File", "FallbackToLogsOnError"];
+    check::choice(errors, at, container, "terminationMessagePolicy", policies);
+    ports(errors, at, container);
+    env::validate(errors, at, container);
+    volume::validate_mounts(errors, at, container, context.spec);
+    check::choice(errors, at, container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"]);
+    resources::validate(errors, at, container, context.spec.list("resourceClaims"));
+    resize_policy(errors, at, container, context.spec.text("restartPolicy"));
+    security::validate_container(errors, &at.child("securityContext"), container, context.host_users);
+}
+
+const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+
+fn ports(errors: &mut ErrorList, owner: &Path, container: &Value) {
+    let mut names = BTreeSet::new();
+    for (i, port) in container.list("ports").iter().enumerate() {
+        let at = || owner.child("ports").index(i);
+        let name = port.text("name");
+        if !name.is_empty() {
+            let reasons = is_valid_port_name(name);
+            if reasons.is_empty() && !names.insert(name) {
+                errors.push(Error::duplicate(&at().child("name"), name));
+            }
+            errors.extend(reasons.into_iter().map(|e| Error::invalid(&at().child("name"), name, e)));
+        }
+        match port.int("containerPort").unwrap_or(0) {
+            0 => errors.push(Error::required(&at().child("containerPort"), "")),
+            number if is_valid_port_num(number).is_empty() => {}
+            number => check::port(errors, &at(), "containerPort", number),
+        }
+        let host_port = port.int("hostPort").unwrap_or(0);
+        if host_port != 0 && !is_valid_port_num(host_port).is_empty() {
+            check::port(errors, &at(), "hostPort", host_port);
+        }
+        if !PROTOCOLS.contains(&port.text("protocol")) {
+            check::choice(errors, &at(), port, "protocol", PROTOCOLS);
+        }
+    }
+}
+
+/// `(protocol, IP, port)` of the host, once a pod.
+fn host_port_conflicts(errors: &mut ErrorList, at: &Path, container: &Value, seen: &mut BTreeSet<String>) {
+    for (i, port) in container.list("ports").iter().enumerate() {
+        let number = port.int("hostPort").unwrap_or(0);
+        if number == 0 {
+            continue;
+        }
+        let key = format!("{}/{}/{number}", port.text("protocol"), port.text("hostIP"));
+        if seen.contains(&key) {
+            errors.push(Error::duplicate(&at.child("ports").index(i).child("hostPort"), key));
+        } else {
+            seen.insert(key);
+        }
+    }
+}
+
+fn resize_policy(errors: &mut ErrorList, owner: &Path, container: &Value, restart_policy: &str) {
+    let mut seen = BTreeSet::new();
+    for (i, policy) in container.list("resizePolicy").iter().enumerate() {
+        let at = owner.child("resizePolicy");
+        let name = policy.text("resourceName");
+        if !seen.insert(name) {
+            errors.push(Error::duplicate(&at.index(i), name));
+        }
+        let known: [(&str, &[&str]); 2] =
+            [(name, &["cpu", "memory"]), (policy.text("restartPolicy"), &["NotRequired", "RestartContainer"])];
+        for (value, supported) in known {
+            match value {
+                "" => errors.push(Error::required(&at, "")),
+                value if supported.contains(&value) => {}
+                value => errors.push(Error::not_supported(&at, value, supported)),
+            }
+        }
+        if restart_policy == "Never" && policy.text("restartPolicy") != "NotRequired" {
+            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.push(Error::invalid(&at, policy.text("restartPolicy"), why));
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Environment variables, their sources, and references to fields and resources (also in downwardAPI volumes).
+
+use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::validation::{is_config_map_key, is_dns1123_subdomain, is_env_var_name, is_qualified_name};
+use serde_json::Value;
+
+use crate::check;
+use crate::quantity;
+use crate::tree::Tree;
+
+pub fn validate(errors: &mut ErrorList, container_at: &Path, container: &Value) {
+    for (i, env) in container.list("env").iter().enumerate() {
+        let valued = env.has("valueFrom");
+        let name = env.text("name");
+        if name.is_empty() || valued || !is_env_var_name(name).is_empty() {
+            one(errors, &container_at.child("env").index(i), env);
+        }
+    }
+    for (i, from) in container.list("envFrom").iter().enumerate() {
+        env_from(errors, &container_at.child("envFrom"), i, from);
+    }
+}
+
+fn one(errors: &mut ErrorList, at: &Path, env: &Value) {
+    check::required_text(errors, at, env, "name", is_env_var_name);
+    if !env.has("valueFrom") {
+        return;
+    }
+    let from = env.field("valueFrom");
+    let at = at.child("valueFrom");
+    let mut sources = 0;
+    for source in ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"] {
+        if !from.has(source) {
+            continue;
+        }
+        sources += 1;
+        let reference = from.field(source);
+        let at = at.child(source);
+        match source {
+            "fieldRef" => field_ref(errors, &at, reference, ENV_FIELDS),
+            "resourceFieldRef" => resource_ref(errors, &at, reference, false),
+            "fileKeyRef" => file_ref(errors, &at, reference),
+            _ => key_ref(errors, &at, reference),
+        }
+    }
+    let why = match sources {
+        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
+        _ if !env.text("value").is_empty() => "may not be specified when `value` is not empty",
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    errors.push(Error::invalid(&at, "", why));
+}
+
+fn env_from(errors: &mut ErrorList, list_at: &Path, i: usize, from: &Value) {
+    let at = list_at.index(i);
+    check::optional_text(errors, &at, from, "prefix", is_env_var_name);
+    let mut sources = 0;
+    for source in ["configMapRef", "secretRef"] {
+        if from.has(source) {
+            sources += 1;
+            check::required_text(errors, &at.child(source), from.field(source), "name", is_dns1123_subdomain);
+        }
+    }
+    let why = match sources {
+        0 => "must specify one of: `configMapRef` or `secretRef`",
+        1 => return,
+        _ => "may not have more than one field specified at a time",
+    };
+    errors.push(Error::invalid(list_at, "", why));
+}
+
+fn key_ref(errors: &mut ErrorList, at: &Path, reference: &Value) {
+    check::text(errors, at, "name", reference.text("name"), is_dns1123_subdomain);
+    check::required_text(errors, at, reference, "key", is_config_map_key);
+}
+
+fn file_ref(errors: &mut ErrorList, at: &Path, reference: &Value) {
+    check::required_text(errors, at, reference, "key", is_env_var_name);
+    check::required(errors, at, reference, "volumeName");
+    match reference.text("path") {
+        "" => errors.push(Error::required(&at.child("path"), "")),
+        path => check::local_nonreserved_path(errors, &at.child("path"), path),
+    }
+}
+
+/// What environment variables may refer to, sorted.
+const ENV_FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
+/// What downwardAPI volumes may refer to, sorted.
+pub const VOLUME_FIELDS: &[&str] =
+    &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+
+/// Every path that means something in a pod; others are refused with another text.
+const KNOWN_FIELDS: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.serviceAccountName",
+    "spec.schedulerName",
+    "status.phase",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+    "spec.host",
+];
+
+pub fn field_ref(errors: &mut ErrorList, at: &Path, reference: &Value, allowed: &[&str]) {
+    if reference.text("apiVersion").is_empty() {
+        errors.push(Error::required(&at.child("apiVersion"), ""));
+        return;
+    }
+    let path = match reference.text("fieldPath") {
+        "" => {
+            errors.push(Error::required(&at.child("fieldPath"), ""));
+            return;
+        }
+        "spec.host" => "spec.nodeName",
+        path => path,
+    };
+    if let Some((base, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
+        match base {
+            "metadata.annotations" => {
+                errors.extend(is_qualified_name(&key.to_lowercase()).into_iter().map(|e| Error::invalid(at, key, e)));
+            }
+            "metadata.labels" => {
+                errors.extend(is_qualified_name(key).into_iter().map(|e| Error::invalid(at, key, e)));
+            }
+            _ => errors.push(Error::invalid(at, base, "does not support subscript")),
+        }
+    } else if !KNOWN_FIELDS.contains(&path) {
+        let why = format!("error converting fieldPath: field label not supported: {path}");
+        errors.push(Error::invalid(&at.child("fieldPath"), path, why));
+    } else if !allowed.contains(&path) {
+        errors.push(Error::not_supported(&at.child("fieldPath"), path, allowed));
+    }
+}
+
+const RESOURCE_FIELDS: &[&str] = &[
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+];
+
+const BYTE_DIVISORS: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+
+pub fn resource_ref(errors: &mut ErrorList, at: &Path, reference: &Value, in_volume: bool) {
+    let resource = reference.text("resource");
+    let huge = resource.starts_with("limits.hugepages-") || resource.starts_with("requests.hugepages-");
+    if in_volume && reference.text("containerName").is_empty() {
+        errors.push(Error::required(&at.child("containerName"), ""));
+    } else if resource.is_empty() {
+        errors.push(Error::required(&at.child("resource"), ""));
+    } else if !huge && !RESOURCE_FIELDS.contains(&resource) {
+        errors.push(Error::not_supported(&at.child("resource"), resource, RESOURCE_FIELDS));
+    }
+    divisor(errors, at, resource, reference.field("divisor"), huge);
+}
+
+fn divisor(errors: &mut ErrorList, at: &Path, resource: &str, divisor: &Value, huge: bool) {
+    let Some(amount) = quantity::parse(divisor).filter(|q| !q.is_zero()) else { return };
+    let text = amount.to_string();
+    let (known, what) = match resource.split_once('.').map_or("", |(_, name)| name) {
+        "cpu" if !matches!(&*text, "1" | "1m") => {
+            let why = "only divisor's values 1m and 1 are supported with the cpu resource";
+            errors.push(Error::invalid(&at.child("divisor"), resource, why));
+            return;
+        }
+        "memory" => (BYTE_DIVISORS.contains(&&*text), "memory resource"),
+        "ephemeral-storage" => (BYTE_DIVISORS.contains(&&*text), "local ephemeral storage resource"),
+        _ if huge => (BYTE_DIVISORS.contains(&&*text), "hugepages resource"),
+        _ => return,
+    };
+    if !known {
+        let why = format!("only divisor's values {} are supported with the {what}", BYTE_DIVISORS.join(", "));
+        errors.push(Error::invalid(&at.child("divisor"), resource, why));
+    }
+}

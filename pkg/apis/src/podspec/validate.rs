@@ -1,0 +1,219 @@
+//! Validation of a whole pod spec.
+
+use std::collections::BTreeSet;
+
+use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::validation::{
+    inclusive_range_error, is_dns1123_label, is_dns1123_subdomain, is_dns1123_subdomain_with_underscore,
+    is_qualified_name,
+};
+use serde_json::Value;
+
+use super::{affinity, container, resources, security, volume};
+use crate::check;
+use crate::tree::Tree;
+
+/// Where a pod spec stands.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// In a Pod, not in a template.
+    pub is_pod: bool,
+    /// The pod's name, or empty where it has none yet.
+    pub pod_name: &'a str,
+}
+
+impl Scope<'_> {
+    pub const TEMPLATE: Self = Self { is_pod: false, pod_name: "" };
+}
+
+/// A `PodTemplateSpec` at `at`.
+pub fn validate_pod_template(errors: &mut ErrorList, at: &Path, template: &Value) {
+    let metadata = template.field("metadata");
+    check::labels(errors, &at.child("labels"), metadata.field("labels"));
+    check::annotations(errors, &at.child("annotations"), metadata.field("annotations"));
+    let spec_at = at.child("spec");
+    let spec = template.field("spec");
+    validate_pod_spec(errors, &spec_at, spec, Scope::TEMPLATE);
+    if !spec.list("ephemeralContainers").is_empty() {
+        let why = "ephemeral containers not allowed in pod template";
+        errors.push(Error::forbidden(&spec_at.child("ephemeralContainers"), why));
+    }
+}
+
+pub fn validate_pod_spec(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Scope<'_>) {
+    let grace = spec.int("terminationGracePeriodSeconds");
+    if grace.is_none() {
+        errors.push(Error::required(&at.child("terminationGracePeriodSeconds"), ""));
+    }
+    volume::validate_all(errors, &at.child("volumes"), spec, scope.pod_name);
+    resource_claims(errors, &at.child("resourceClaims"), spec);
+    let host_users = spec.field("hostUsers") != &Value::Bool(false);
+    container::validate_all(errors, at, &container::Context { spec, grace, host_users, is_pod: scope.is_pod });
+    resources::validate_pod_level(errors, at, spec);
+    host_network_ports(errors, at, spec, scope);
+    check::choice(errors, at, spec, "restartPolicy", &["Always", "OnFailure", "Never"]);
+    let policies = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    check::choice(errors, at, spec, "dnsPolicy", policies);
+    if spec.has("nodeSelector") {
+        check::labels(errors, &at.child("nodeSelector"), spec.field("nodeSelector"));
+    }
+    security::validate_pod(errors, at, spec);
+    if spec.has("affinity") {
+        affinity::validate(errors, &at.child("affinity"), spec.field("affinity"));
+    }
+    dns_config(errors, &at.child("dnsConfig"), spec);
+    gates(errors, at, spec);
+    if spec.has("topologySpreadConstraints") {
+        let constraints = spec.list("topologySpreadConstraints");
+        affinity::validate_spread(errors, &at.child("topologySpreadConstraints"), constraints);
+    }
+    names(errors, at, spec);
+    if spec.has("tolerations") {
+        affinity::validate_tolerations(errors, &at.child("tolerations"), spec.list("tolerations"));
+    }
+    host_aliases(errors, &at.child("hostAliases"), spec);
+    check::optional_choice(errors, at, spec, "preemptionPolicy", &["PreemptLowerPriority", "Never"]);
+    for (name, value) in spec.entries("overhead") {
+        resources::container_name(errors, &at.child("overhead"), name);
+        resources::amount(errors, || at.child("overhead").key(name), name, value);
+    }
+    security::validate_os(errors, at, spec);
+}
+
+/// Fields that name something, and the deadline.
+fn names(errors: &mut ErrorList, at: &Path, spec: &Value) {
+    for field in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+        check::optional_text(errors, at, spec, field, is_dns1123_subdomain);
+    }
+    for field in ["hostname", "subdomain"] {
+        check::optional_text(errors, at, spec, field, is_dns1123_label);
+    }
+    if let Some(override_) = spec.field("hostnameOverride").as_str() {
+        check::text(errors, at, "hostnameOverride", override_, is_dns1123_subdomain);
+    }
+    if let Some(deadline) = spec.int("activeDeadlineSeconds")
+        && !(1..=i64::from(i32::MAX)).contains(&deadline)
+    {
+        let why = inclusive_range_error(1, i64::from(i32::MAX));
+        errors.push(Error::invalid(&at.child("activeDeadlineSeconds"), deadline, why));
+    }
+}
+
+/// On the host's network a container's port is the host's port. In templates it may still be unset.
+fn host_network_ports(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Scope<'_>) {
+    if !spec.flag("hostNetwork") {
+        return;
+    }
+    for (i, container) in spec.list("containers").iter().enumerate() {
+        for (j, port) in container.list("ports").iter().enumerate() {
+            let host = port.int("hostPort").unwrap_or(0);
+            let own = port.int("containerPort").unwrap_or(0);
+            if (scope.is_pod || host != 0) && host != own {
+                let path = at.child("containers").index(i).child("ports").index(j).child("hostPort");
+                errors.push(Error::invalid(&path, host, "must match `containerPort` when `hostNetwork` is true"));
+            }
+        }
+    }
+}
+
+fn resource_claims(errors: &mut ErrorList, at: &Path, spec: &Value) {
+    let mut seen = BTreeSet::new();
+    for (i, claim) in spec.list("resourceClaims").iter().enumerate() {
+        let at = at.index(i);
+        match claim.text("name") {
+            "" => errors.push(Error::required(&at.child("name"), "")),
+            name if !seen.insert(name) => errors.push(Error::duplicate(&at.child("name"), name)),
+            name => check::label(errors, &at, "name", name),
+        }
+        match (claim.has("resourceClaimName"), claim.has("resourceClaimTemplateName")) {
+            (true, true) => {
+                let why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
+                errors.push(Error::invalid(&at, claim.clone(), why));
+            }
+            (false, false) => {
+                let why = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
+                errors.push(Error::invalid(&at, claim.clone(), why));
+            }
+            _ => {}
+        }
+        for field in ["resourceClaimName", "resourceClaimTemplateName"] {
+            if let Some(name) = claim.field(field).as_str() {
+                check::subdomain(errors, &at, field, name);
+            }
+        }
+    }
+}
+
+fn dns_config(errors: &mut ErrorList, at: &Path, spec: &Value) {
+    let config = spec.field("dnsConfig");
+    if spec.text("dnsPolicy") == "None" {
+        if config.is_null() {
+            errors.push(Error::required(at, "must provide `dnsConfig` when `dnsPolicy` is None"));
+            return;
+        }
+        if config.list("nameservers").is_empty() {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            errors.push(Error::required(&at.child("nameservers"), why));
+            return;
+        }
+    }
+    let servers = at.child("nameservers");
+    if config.list("nameservers").len() > 3 {
+        errors.push(Error::invalid(
+            &servers,
+            config.field("nameservers").clone(),
+            "must not have more than 3 nameservers",
+        ));
+    }
+    for (i, server) in config.texts("nameservers").enumerate() {
+        check::ip(errors, &servers.index(i), server);
+    }
+    let searches = at.child("searches");
+    let count = config.list("searches").len();
+    if count > 32 {
+        let why = "must not have more than 32 search paths";
+        errors.push(Error::invalid(&searches, config.field("searches").clone(), why));
+    }
+    if config.texts("searches").map(|s| s.len() + 1).sum::<usize>() > 2048 + 1 {
+        let why = "must not have more than 2048 characters (including spaces) in the search list";
+        errors.push(Error::invalid(&searches, config.field("searches").clone(), why));
+    }
+    for (i, search) in config.texts("searches").enumerate().filter(|(_, s)| *s != ".") {
+        let search = search.strip_suffix('.').unwrap_or(search);
+        let reasons = is_dns1123_subdomain_with_underscore(search);
+        errors.extend(reasons.into_iter().map(|e| Error::invalid(&searches.index(i), search, e)));
+    }
+    for (i, option) in config.list("options").iter().enumerate() {
+        if option.text("name").is_empty() {
+            errors.push(Error::required(&at.child("options").index(i), "must not be empty"));
+        }
+    }
+}
+
+/// Readiness and scheduling gates, and pull secrets.
+fn gates(errors: &mut ErrorList, at: &Path, spec: &Value) {
+    for (i, gate) in spec.list("readinessGates").iter().enumerate() {
+        let at = at.child("readinessGates").index(i);
+        check::text(errors, &at, "conditionType", gate.text("conditionType"), is_qualified_name);
+    }
+    let mut seen = BTreeSet::new();
+    for (i, gate) in spec.list("schedulingGates").iter().enumerate() {
+        let at = at.child("schedulingGates").index(i);
+        let name = gate.text("name");
+        errors.extend(is_qualified_name(name).into_iter().map(|e| Error::invalid(&at, name, e)));
+        if !seen.insert(name) {
+            errors.push(Error::duplicate(&at, name));
+        }
+    }
+}
+
+fn host_aliases(errors: &mut ErrorList, at: &Path, spec: &Value) {
+    for (i, alias) in spec.list("hostAliases").iter().enumerate() {
+        let at = at.index(i);
+        check::ip(errors, &at.child("ip"), alias.text("ip"));
+        for (j, name) in alias.texts("hostnames").enumerate() {
+            let path = at.child("hostnames").index(j);
+            errors.extend(is_dns1123_subdomain(name).into_iter().map(|e| Error::invalid(&path, name, e)));
+        }
+    }
+}
