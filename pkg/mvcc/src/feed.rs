@@ -182,7 +182,12 @@ pub struct Watcher {
 
 impl Watcher {
     /// Appends at least one and at most `max` further events to `out`, or registers the task to be woken.
-    pub fn poll(&mut self, context: &mut Context<'_>, max: usize, out: &mut VecDeque<Arc<Event>>) -> Poll<Result<(), WatchEnd>> {
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        max: usize,
+        out: &mut VecDeque<Arc<Event>>,
+    ) -> Poll<Result<(), WatchEnd>> {
         while self.catch_up.is_some() {
             let before = out.len();
             self.step_catch_up(max, out)?;

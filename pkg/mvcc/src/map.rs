@@ -36,7 +36,9 @@ impl Map {
         let mut node = self.root.as_deref()?;
         loop {
             match node {
-                Node::Leaf(records) => return records.binary_search_by(|record| record.key().cmp(key)).ok().map(|at| &records[at]),
+                Node::Leaf(records) => {
+                    return records.binary_search_by(|record| record.key().cmp(key)).ok().map(|at| &records[at]);
+                }
                 Node::Branch { children, .. } => node = &children[child_for(children, key)],
             }
         }

@@ -99,13 +99,8 @@ impl Store {
     /// An empty store.
     pub fn new(limits: Limits) -> Arc<Self> {
         let revision = Revision::FIRST;
-        let state = State {
-            map: Map::default(),
-            revision,
-            ring: Ring::new(revision),
-            pins: VecDeque::new(),
-            retired_bytes: 0,
-        };
+        let state =
+            State { map: Map::default(), revision, ring: Ring::new(revision), pins: VecDeque::new(), retired_bytes: 0 };
         Arc::new(Self {
             state: RwLock::new(state),
             published: AtomicU64::new(revision.get()),
@@ -142,7 +137,8 @@ impl Store {
     pub fn apply(&self, transaction: &Transaction, now: Instant) -> Outcome {
         let mut wake = Vec::new();
         let mut state = self.state.write();
-        if let Some(precondition) = transaction.preconditions.iter().position(|precondition| !state.holds(precondition)) {
+        if let Some(precondition) = transaction.preconditions.iter().position(|precondition| !state.holds(precondition))
+        {
             let key = transaction.preconditions[precondition].key();
             return Outcome::Conflict { precondition, current: state.map.get(key).cloned() };
         }
@@ -164,7 +160,9 @@ impl Store {
     /// Gives up what exceeds the limits; a few events for each that came, so no write pays for many.
     fn compact(&self, state: &mut State, now: Instant) {
         for _ in 0..64 {
-            let Some(event) = state.ring.pop_excess(self.limits.ring_bytes_max, self.limits.ring_age_max, now) else { break };
+            let Some(event) = state.ring.pop_excess(self.limits.ring_bytes_max, self.limits.ring_age_max, now) else {
+                break;
+            };
             self.feed.forget(&event);
         }
         while let Some(pin) = state.pins.front() {
@@ -254,7 +252,12 @@ impl Store {
     }
 
     /// Shows at most `limit` events after `revision` to `visit` until it says no. False when they were compacted.
-    pub(crate) fn events_after(&self, revision: Revision, limit: usize, mut visit: impl FnMut(&Arc<Event>) -> bool) -> bool {
+    pub(crate) fn events_after(
+        &self,
+        revision: Revision,
+        limit: usize,
+        mut visit: impl FnMut(&Arc<Event>) -> bool,
+    ) -> bool {
         let state = self.state.read();
         if revision < state.ring.floor() {
             return false;

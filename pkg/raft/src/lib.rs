@@ -1,1 +1,32 @@
-//! Skeleton.
+//! Durable, replicated application of transactions to an [`mvcc::Store`], by openraft, which is known here alone.
+//!
+//! A write is acknowledged when its log entry is on stable storage on a majority and applied. Entries of all callers
+//! that wait at the same time go to disk in one frame with one fdatasync. State is in memory; a checkpoint of it follows
+//! behind in redb, with the applied index in the same transaction, and the log before it is dropped. A single server is
+//! a group of one from its first start; it then needs no timer at all, so an idle node does nothing.
+//!
+//! It must not know what keys and values mean.
+//!
+//! Start reading at [`Node::open`]; then `log` (what is durable and when), `machine` and `checkpoint`.
+//!
+//! # Decisions
+//! - **Own log file, redb only for the checkpoint** (2026-11). redb copies pages: a small durable commit writes 33 KB and
+//!   takes 0.20 ms where a frame appended to a preallocated file takes 0.11 ms; for 100 entries it is 0.58 against
+//!   0.19 ms. So the log is a chain of zero-filled, recycled segment files of frames, each with a CRC and a running
+//!   number. Consequence: torn tails and damage in the middle are told apart here and not by redb (see `log::recovery`).
+//! - **The vote lives in the log**, and each segment begins with the newest: no second file to sync.
+//! - **Space is taken before it is needed.** The next segment is filled with zeros ahead of time, so that a full disk is
+//!   noticed before anything is proposed, and a write fails as a whole.
+
+mod checkpoint;
+mod directory;
+mod disk;
+mod log;
+mod machine;
+mod network;
+mod node;
+mod types;
+
+pub use directory::{DataDirectory, OpenError};
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use node::{Config, Node, ProposeError, Statistics};

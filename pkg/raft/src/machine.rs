@@ -1,0 +1,237 @@
+//! Committed entries go into the store here, and what changed is remembered until the next checkpoint.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use futures::{Stream, TryStreamExt};
+use mvcc::{Outcome, Store, Transaction};
+use openraft::entry::RaftEntry;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::checkpoint::{Changes, Checkpoint, CheckpointError, Meta};
+use crate::types::{Command, LogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// A handle of the state machine; clones share it.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<Store>,
+    checkpoint: Checkpoint,
+    state: Mutex<State>,
+    /// Told when enough has come together for a checkpoint.
+    due: Notify,
+    due_bytes: u64,
+    checkpoints: AtomicU64,
+    checkpoint_failures: AtomicU64,
+}
+
+struct State {
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    /// Changes since the last checkpoint.
+    changes: Changes,
+    /// Log bytes since the last checkpoint.
+    bytes: u64,
+    /// What the last checkpoint holds.
+    durable: SnapshotMeta,
+}
+
+impl Machine {
+    /// Fills the store from the checkpoint.
+    pub(crate) fn open(store: Arc<Store>, checkpoint: Checkpoint, due_bytes: u64) -> Result<Self, CheckpointError> {
+        let (meta, records) = checkpoint.load()?;
+        store.restore(meta.revision, records);
+        let durable = SnapshotMeta { last_log_id: meta.applied, last_membership: meta.membership.clone() };
+        let state =
+            State { applied: meta.applied, membership: meta.membership, changes: Changes::new(), bytes: 0, durable };
+        let shared = Shared {
+            store,
+            checkpoint,
+            state: Mutex::new(state),
+            due: Notify::new(),
+            due_bytes,
+            checkpoints: AtomicU64::new(0),
+            checkpoint_failures: AtomicU64::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    pub(crate) fn applied(&self) -> Option<LogId> {
+        self.shared.state.lock().applied
+    }
+
+    pub(crate) fn checkpoints(&self) -> (u64, u64) {
+        (self.shared.checkpoints.load(Ordering::Relaxed), self.shared.checkpoint_failures.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn checkpoint_size(&self) -> u64 {
+        self.shared.checkpoint.size()
+    }
+
+    /// Waits until a checkpoint is due.
+    pub(crate) async fn checkpoint_due(&self) {
+        self.shared.due.notified().await;
+    }
+
+    /// Writes the changes since the last checkpoint. Blocks on the disk. False when there were none.
+    pub(crate) fn write_checkpoint(&self) -> Result<bool, CheckpointError> {
+        let (meta, changes, bytes) = {
+            let mut state = self.shared.state.lock();
+            if state.applied == state.durable.last_log_id {
+                return Ok(false);
+            }
+            let meta = Meta {
+                applied: state.applied,
+                membership: state.membership.clone(),
+                revision: self.shared.store.revision().get(),
+            };
+            (meta, std::mem::take(&mut state.changes), std::mem::take(&mut state.bytes))
+        };
+        let result = self.shared.checkpoint.write(&meta, &changes);
+        let mut state = self.shared.state.lock();
+        match result {
+            Ok(()) => {
+                state.durable = SnapshotMeta { last_log_id: meta.applied, last_membership: meta.membership };
+                self.shared.checkpoints.fetch_add(1, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(error) => {
+                // What changed again meanwhile is newer than what could not be written.
+                let newer = std::mem::replace(&mut state.changes, changes);
+                state.changes.extend(newer);
+                state.bytes += bytes;
+                self.shared.checkpoint_failures.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.shared.checkpoint.close();
+    }
+
+    fn apply_one(&self, command: &Command) -> Response {
+        let outcome = match Transaction::decode(command.0.clone()) {
+            Ok(transaction) => self.shared.store.apply(&transaction, Instant::now()),
+            Err(malformed) => Outcome::Malformed(malformed),
+        };
+        Response::Outcome(outcome)
+    }
+
+    fn apply_entry(&self, log_id: LogId, payload: &EntryPayload<Command, u64, openraft::impls::BasicNode>) -> Response {
+        let shared = &self.shared;
+        // One lock over the change and the applied index: a checkpoint sees both or neither.
+        let mut state = shared.state.lock();
+        let response = match payload {
+            EntryPayload::Blank => Response::Nothing,
+            EntryPayload::Normal(command) => {
+                let response = self.apply_one(command);
+                state.note(&response, command.0.len());
+                response
+            }
+            EntryPayload::Membership(membership) => {
+                state.membership = StoredMembership::new(Some(log_id), membership.clone());
+                Response::Nothing
+            }
+        };
+        state.applied = Some(log_id);
+        if state.bytes >= shared.due_bytes {
+            // Kept until the checkpointer looks; saying it twice is saying it once.
+            shared.due.notify_one();
+        }
+        response
+    }
+
+    fn meta(&self) -> SnapshotMeta {
+        let state = self.shared.state.lock();
+        SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() }
+    }
+}
+
+impl State {
+    fn note(&mut self, response: &Response, log_bytes: usize) {
+        self.bytes += log_bytes as u64 + 64;
+        if let Response::Outcome(Outcome::Committed(events)) = response {
+            for event in events {
+                let record = (event.kind != mvcc::EventKind::Deleted).then(|| event.record.clone());
+                self.changes.insert(event.record.key_bytes(), record);
+            }
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = mvcc::Snapshot;
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let meta = self.meta();
+        Ok((meta.last_log_id, meta.last_membership))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let response = self.apply_entry(entry.log_id(), &entry.payload);
+            if let Some(responder) = responder {
+                responder.send(response);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: mvcc::Snapshot) -> Result<(), io::Error> {
+        let machine = self.clone();
+        let stored = Meta {
+            applied: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+            revision: snapshot.revision().get(),
+        };
+        let work = tokio::task::spawn_blocking(move || {
+            machine.shared.checkpoint.replace(&stored, &snapshot).map_err(io::Error::other)?;
+            let mut state = machine.shared.state.lock();
+            machine.shared.store.restore_snapshot(&snapshot);
+            state.applied = stored.applied;
+            state.membership = stored.membership.clone();
+            state.changes.clear();
+            state.bytes = 0;
+            state.durable = SnapshotMeta { last_log_id: stored.applied, last_membership: stored.membership };
+            Ok(())
+        });
+        work.await.map_err(io::Error::other)?
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        // The checkpoint says how far the log may go; what a peer gets is the newest, which costs nothing to take.
+        if self.shared.state.lock().durable.last_log_id.is_none() {
+            return Ok(None);
+        }
+        let state = self.shared.state.lock();
+        let meta = SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };
+        Ok(Some(Snapshot { meta, snapshot: self.shared.store.snapshot() }))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Machine {
+    type SnapshotData = mvcc::Snapshot;
+
+    /// Tells openraft of the last checkpoint; writing one is not its business.
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let state = self.shared.state.lock();
+        Ok(Snapshot { meta: state.durable.clone(), snapshot: self.shared.store.snapshot() })
+    }
+}

@@ -1,0 +1,407 @@
+//! One member: the log, the state machine and openraft put together.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mvcc::{Outcome, Store, Transaction};
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::directory::{DataDirectory, OpenError};
+use crate::disk::{Disk, RealDisk};
+use crate::log::{LogConfig, LogDamage, LogStore};
+use crate::machine::Machine;
+use crate::network::Peers;
+use crate::types::{Command, Response, TypeConfig};
+
+/// How a member is run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// How peers reach this member; empty while there are none.
+    pub peer_address: String,
+    /// How much of the past the store keeps.
+    pub limits: mvcc::Limits,
+    /// Log bytes after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+    /// Length of a log segment.
+    pub segment_bytes: u64,
+    /// Bytes of proposals that may be under way.
+    pub proposals_bytes_max: u32,
+    /// How long a proposal waits for its turn, and again for its commit.
+    pub proposal_timeout: Duration,
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            peer_address: String::new(),
+            limits: mvcc::Limits::default(),
+            checkpoint_bytes: 16 << 20,
+            segment_bytes: LogConfig::default().segment_bytes,
+            proposals_bytes_max: 64 << 20,
+            proposal_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Why a transaction has no known outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// The disk cannot take it. Nothing was written.
+    #[error("the store cannot write to its disk: {0}; free space or repair the disk, writes go on by themselves then")]
+    Disk(String),
+    /// Too many writes are under way. Nothing was written.
+    #[error("the store has too many writes under way, try again later")]
+    Overloaded,
+    /// Larger than the log takes. Nothing was written.
+    #[error("a write of {0} bytes is larger than the store takes")]
+    TooLarge(usize),
+    /// Another member leads.
+    #[error("this member does not lead the store{}", leader.as_ref().map(|leader| format!(", {leader} does")).unwrap_or_default())]
+    NotLeader {
+        /// The leader's address, if one is known.
+        leader: Option<String>,
+    },
+    /// It may or may not still be written.
+    #[error("the write was not confirmed in time; it may still happen")]
+    Timeout,
+    /// The member is shut down, or failed beyond going on.
+    #[error("the store has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Counters and sizes, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Statistics {
+    /// fdatasync calls of the log.
+    pub fsyncs: u64,
+    /// Frames (batches of entries) written.
+    pub frames: u64,
+    /// Bytes written to the log.
+    pub log_bytes: u64,
+    /// Failed attempts to write the log.
+    pub log_failures: u64,
+    /// Bytes of the log's files.
+    pub log_size: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Checkpoints that failed and were or will be tried again.
+    pub checkpoint_failures: u64,
+    /// Bytes of the checkpoint file.
+    pub checkpoint_size: u64,
+    /// Index of the newest applied log entry.
+    pub applied_index: u64,
+    /// The store's own.
+    pub store: mvcc::Statistics,
+}
+
+/// A running member. Dropping it does not stop it; [`shutdown`](Self::shutdown) does.
+pub struct Node {
+    raft: Raft<TypeConfig, Machine>,
+    store: Arc<Store>,
+    machine: Machine,
+    log: LogStore,
+    /// In units of [`PERMIT_BYTES`].
+    proposals: Arc<Semaphore>,
+    proposals_max: u32,
+    timeout: Duration,
+    entry_bytes_max: usize,
+    /// Whether this member is the only one.
+    alone: Arc<AtomicBool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    directory: Mutex<Option<DataDirectory>>,
+}
+
+const PERMIT_BYTES: usize = 1024;
+/// How long a start may take until the member knows its leader. Only a larger group can need it.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Opens the member in its directory. The first time it becomes a group of one. Returns when it can be written to
+    /// and everything acknowledged before is applied.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let path = config.data_dir.clone();
+        let opening = tokio::task::spawn_blocking(move || DataDirectory::open(&path));
+        let directory = opening.await.map_err(|error| not_ready(&config.data_dir, &error))??;
+        let disk = Arc::new(RealDisk::new(directory.path().to_owned()));
+        let node_id = directory.node_id();
+        Self::open_on(config, disk, node_id, Some(directory)).await
+    }
+
+    /// Opens the member on any disk.
+    pub async fn open_on(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        node_id: u64,
+        directory: Option<DataDirectory>,
+    ) -> Result<Self, OpenError> {
+        let store = Store::new(config.limits.clone());
+        let (log, machine) = {
+            let (for_load, store) = (config.clone(), store.clone());
+            let loading = tokio::task::spawn_blocking(move || load(&for_load, &disk, store));
+            loading.await.map_err(|error| not_ready(&config.data_dir, &error))??
+        };
+        let raft = start_raft(&config, node_id, log.clone(), machine.clone()).await?;
+        let node = Self {
+            proposals: Arc::new(Semaphore::new(config.proposals_bytes_max as usize / PERMIT_BYTES)),
+            proposals_max: config.proposals_bytes_max / PERMIT_BYTES as u32,
+            timeout: config.proposal_timeout,
+            entry_bytes_max: (config.segment_bytes / 2) as usize,
+            alone: Arc::new(AtomicBool::new(false)),
+            tasks: Mutex::new(Vec::new()),
+            directory: Mutex::new(directory),
+            raft,
+            store,
+            machine,
+            log,
+        };
+        node.follow_membership();
+        node.checkpoint_behind();
+        let ready = timeout(READY_TIMEOUT, node.become_ready(node_id, &config.peer_address)).await;
+        match ready.unwrap_or_else(|_| Err("no leader was elected in time".to_owned())) {
+            Ok(()) => Ok(node),
+            Err(detail) => {
+                node.shutdown().await;
+                Err(OpenError::NotReady { path: config.data_dir, detail })
+            }
+        }
+    }
+
+    async fn become_ready(&self, node_id: u64, address: &str) -> Result<(), String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        if !self.raft.is_initialized().await.map_err(|error| text(&error))? {
+            let members = BTreeMap::from([(node_id, openraft::impls::BasicNode::new(address))]);
+            self.raft.initialize(members).await.map_err(|error| text(&error))?;
+        } else if self.alone.load(Ordering::Relaxed) && !self.leads() {
+            self.raft.trigger().elect(false).await.map_err(|error| text(&error))?;
+        }
+        let mut metrics = self.raft.server_metrics();
+        loop {
+            if metrics.borrow_watched().current_leader.is_some() {
+                break;
+            }
+            metrics.changed().await.map_err(|error| text(&error))?;
+        }
+        if self.leads() {
+            self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| text(&error))?;
+        }
+        Ok(())
+    }
+
+    fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// The state. Read it, watch it; writes go through [`propose`](Self::propose).
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Writes a transaction to the log of a majority, applies it and says what became of it.
+    pub async fn propose(&self, transaction: &Transaction) -> Result<Outcome, ProposeError> {
+        let bytes = transaction.encode();
+        if bytes.len() > self.entry_bytes_max {
+            return Err(ProposeError::TooLarge(bytes.len()));
+        }
+        self.log.admit(bytes.len() as u64).map_err(ProposeError::Disk)?;
+        let permits = (bytes.len().div_ceil(PERMIT_BYTES) as u32).clamp(1, self.proposals_max);
+        let turn = timeout(self.timeout, self.proposals.acquire_many(permits)).await;
+        let _turn = match turn {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => return Err(ProposeError::Stopped("it is shutting down".to_owned())),
+            Err(_) => return Err(ProposeError::Overloaded),
+        };
+        match timeout(self.timeout, self.raft.client_write(Command(bytes))).await {
+            Ok(Ok(written)) => match written.data {
+                Response::Outcome(outcome) => Ok(outcome),
+                Response::Nothing => {
+                    Err(ProposeError::Stopped("a transaction was applied as something else".to_owned()))
+                }
+            },
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_node.map(|node| node.addr) })
+            }
+            Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
+            Err(_) => Err(ProposeError::Timeout),
+        }
+    }
+
+    /// Returns when the store's state is at least as new as every write that was acknowledged before the call.
+    pub async fn read_barrier(&self) -> Result<(), ProposeError> {
+        // A write is acknowledged after it was applied, so a member that is alone has nothing to wait for.
+        if self.alone.load(Ordering::Acquire) && self.leads() {
+            return Ok(());
+        }
+        match timeout(self.timeout, self.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(_))) => Err(ProposeError::NotLeader { leader: None }),
+            Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
+            Err(_) => Err(ProposeError::Timeout),
+        }
+    }
+
+    /// Counters and sizes.
+    pub fn statistics(&self) -> Statistics {
+        let counters = self.log.counters();
+        let (checkpoints, checkpoint_failures) = self.machine.checkpoints();
+        Statistics {
+            fsyncs: counters.fsyncs.load(Ordering::Relaxed),
+            frames: counters.frames.load(Ordering::Relaxed),
+            log_bytes: counters.bytes.load(Ordering::Relaxed),
+            log_failures: counters.failures.load(Ordering::Relaxed),
+            log_size: self.log.size(),
+            checkpoints,
+            checkpoint_failures,
+            checkpoint_size: self.machine.checkpoint_size(),
+            applied_index: self.machine.applied().map_or(0, |log_id| log_id.index()),
+            store: self.store.statistics(),
+        }
+    }
+
+    /// Writes a checkpoint now, so that the next start has no log to read.
+    pub async fn checkpoint(&self) -> Result<(), String> {
+        checkpoint(&self.machine, &self.raft).await
+    }
+
+    /// Stops. What was acknowledged is durable already; a checkpoint only makes the next start quicker.
+    pub async fn shutdown(&self) {
+        self.proposals.close();
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "the raft core did not stop cleanly");
+        }
+        self.store.close();
+        let (machine, log) = (self.machine.clone(), self.log.clone());
+        let closing = tokio::task::spawn_blocking(move || {
+            if let Err(error) = machine.write_checkpoint() {
+                tracing::warn!(%error, "no checkpoint at shutdown; the next start reads the log instead");
+            }
+            machine.close();
+            log.close();
+        });
+        if let Err(error) = closing.await {
+            tracing::warn!(%error, "closing the store failed");
+        }
+        // Last: from here on another process may have the directory.
+        self.directory.lock().take();
+    }
+
+    /// Ticks only while there are others to hear from: a group of one has nothing to time.
+    fn follow_membership(&self) {
+        let (raft, alone) = (self.raft.clone(), self.alone.clone());
+        let mut metrics = raft.server_metrics();
+        let adapt = move |raft: &Raft<TypeConfig, Machine>, members: usize| {
+            alone.store(members == 1, Ordering::Release);
+            raft.runtime_config().tick(members > 1);
+        };
+        adapt(&raft, metrics.borrow_watched().membership_config.nodes().count());
+        self.tasks.lock().push(tokio::spawn(async move {
+            while metrics.changed().await.is_ok() {
+                let members = metrics.borrow_watched().membership_config.nodes().count();
+                adapt(&raft, members);
+            }
+        }));
+    }
+
+    fn checkpoint_behind(&self) {
+        let (machine, raft) = (self.machine.clone(), self.raft.clone());
+        self.tasks.lock().push(tokio::spawn(async move {
+            let mut wait = Duration::from_secs(1);
+            loop {
+                machine.checkpoint_due().await;
+                while let Err(error) = checkpoint(&machine, &raft).await {
+                    tracing::warn!(error, "cannot write a checkpoint, trying again; the log is kept until then");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(60));
+                }
+                wait = Duration::from_secs(1);
+            }
+        }));
+    }
+}
+
+/// Writes a checkpoint and lets openraft drop the log before it.
+async fn checkpoint(machine: &Machine, raft: &Raft<TypeConfig, Machine>) -> Result<(), String> {
+    let writing = machine.clone();
+    let written = tokio::task::spawn_blocking(move || writing.write_checkpoint()).await;
+    let written = written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    if written {
+        raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn not_ready(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
+    OpenError::NotReady { path: path.to_owned(), detail: error.to_string() }
+}
+
+/// Reads the checkpoint and the log and checks that they belong together.
+fn load(config: &Config, disk: &Arc<dyn Disk>, store: Arc<Store>) -> Result<(LogStore, Machine), OpenError> {
+    let path = &config.data_dir;
+    let checkpoint_failed = |error| match error {
+        CheckpointError::Io(error) => OpenError::io(path, error),
+        CheckpointError::Damaged(detail) => OpenError::Corrupt { path: path.join("state.redb"), detail },
+    };
+    let had_checkpoint = Checkpoint::exists(&**disk).map_err(|error| OpenError::io(path, error))?;
+    let log_config = LogConfig { segment_bytes: config.segment_bytes, ..LogConfig::default() };
+    let log = LogStore::open(disk.clone(), log_config).map_err(|error| match error {
+        LogDamage::Io(error) => OpenError::io(path, error),
+        LogDamage::Corrupt { file, detail } => OpenError::Corrupt { path: path.join(file), detail },
+    })?;
+    let corrupt = |detail: String| OpenError::Corrupt { path: path.clone(), detail };
+    if !had_checkpoint && log.purged_log_id().is_some() {
+        return Err(corrupt("the log begins after a checkpoint, but state.redb is missing".to_owned()));
+    }
+    let checkpoint = Checkpoint::open(disk.clone()).map_err(checkpoint_failed)?;
+    let machine = Machine::open(store, checkpoint, config.checkpoint_bytes).map_err(checkpoint_failed)?;
+    let (applied, purged, last) = (machine.applied(), log.purged_log_id(), log.last_log_id());
+    if purged > applied {
+        return Err(corrupt(format!(
+            "the checkpoint ends at entry {}, the log begins after entry {}: what is between is missing",
+            applied.map_or(0, |log_id| log_id.index()),
+            purged.map_or(0, |log_id| log_id.index()),
+        )));
+    }
+    if last.is_none() && applied.is_some() {
+        return Err(corrupt("there is a checkpoint but no log: files are missing".to_owned()));
+    }
+    Ok((log, machine))
+}
+
+async fn start_raft(
+    config: &Config,
+    node_id: u64,
+    log: LogStore,
+    machine: Machine,
+) -> Result<Raft<TypeConfig, Machine>, OpenError> {
+    let raft_config = openraft::Config {
+        cluster_name: "coracle".to_owned(),
+        heartbeat_interval: 100,
+        election_timeout_min: 500,
+        election_timeout_max: 1000,
+        // Checkpoints are written when the log has grown, not by openraft's count of entries.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 256,
+        // Switched on when there are peers.
+        enable_tick: false,
+        enable_pre_vote: Some(true),
+        ..openraft::Config::default()
+    };
+    let raft_config = raft_config.validate().map_err(|error| not_ready(&config.data_dir, &error))?;
+    Raft::new(node_id, Arc::new(raft_config), Peers, log, machine)
+        .await
+        .map_err(|error| not_ready(&config.data_dir, &error))
+}

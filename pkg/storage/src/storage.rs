@@ -1,0 +1,210 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use mvcc::{Operation, OutOfRange, Precondition, Revision, Store, Transaction};
+use raft::{Node, OpenError, ProposeError};
+
+use crate::{ListOptions, NewObject, Page, StoredObject, Watch, list};
+
+pub use raft::Statistics;
+
+/// How the store is run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Memory that recent changes may hold; watches and exact reads reach back as far as they do.
+    pub history_bytes_max: usize,
+    /// How long recent changes are kept.
+    pub history_age_max: Duration,
+    /// The largest object, in bytes of JSON.
+    pub object_bytes_max: usize,
+    /// How long a write waits for its turn, and again for its commit.
+    pub write_timeout: Duration,
+    /// Log bytes after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+}
+
+impl Config {
+    /// The defaults.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            history_bytes_max: 64 << 20,
+            history_age_max: Duration::from_secs(10 * 60),
+            object_bytes_max: 3 << 19,
+            write_timeout: Duration::from_secs(20),
+            checkpoint_bytes: 16 << 20,
+        }
+    }
+}
+
+/// Why a request was not served.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StorageError {
+    /// There is an object of that key.
+    #[error("key already exists: {key}")]
+    KeyExists {
+        /// The key.
+        key: String,
+    },
+    /// The revision is too old; list again.
+    #[error("required revision has been compacted")]
+    Compacted {
+        /// The oldest revision that can be asked for.
+        compacted: Revision,
+    },
+    /// The revision does not exist yet.
+    #[error("Too large resource version: {requested}, current: {current}")]
+    TooLarge {
+        /// What was asked for.
+        requested: u64,
+        /// The newest there is.
+        current: Revision,
+    },
+    /// The object is larger than the limit.
+    #[error("the object is too large: {bytes} bytes, at most {limit} are stored")]
+    ObjectTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The write may or may not happen still.
+    #[error("the write was not confirmed in time; it may still happen")]
+    Unconfirmed,
+    /// The request was refused and changed nothing; the text says why. Trying again later may help.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+}
+
+impl StorageError {
+    fn from_propose(error: &ProposeError) -> Self {
+        match error {
+            ProposeError::Timeout => Self::Unconfirmed,
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+
+    pub(crate) fn out_of_range(error: OutOfRange, requested: u64) -> Self {
+        match error {
+            OutOfRange::Compacted { floor } => Self::Compacted { compacted: floor },
+            OutOfRange::Future { current } => Self::TooLarge { requested, current },
+        }
+    }
+}
+
+/// The objects. Clones share it.
+#[derive(Clone)]
+pub struct Storage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node: Node,
+    object_bytes_max: usize,
+}
+
+impl Storage {
+    /// Opens the store of a data directory; the first time it is made there. Returns when it can be written to and
+    /// shows every acknowledged write.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let mut node = raft::Config::new(config.data_dir);
+        node.limits.ring_bytes_max = config.history_bytes_max;
+        node.limits.ring_age_max = config.history_age_max;
+        node.proposal_timeout = config.write_timeout;
+        node.checkpoint_bytes = config.checkpoint_bytes;
+        let node = Node::open(node).await?;
+        Ok(Self { inner: Arc::new(Inner { node, object_bytes_max: config.object_bytes_max }) })
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        self.inner.node.store()
+    }
+
+    /// Writes an object whose key must be free.
+    pub async fn create(&self, key: &str, object: NewObject) -> Result<StoredObject, StorageError> {
+        let exists = || StorageError::KeyExists { key: key.to_owned() };
+        // What is there now is there for good enough: no need to ask the log.
+        if self.store().get(key.as_bytes()).is_some() {
+            return Err(exists());
+        }
+        let precondition = Precondition::Absent { key: Bytes::copy_from_slice(key.as_bytes()) };
+        let written = self.write(precondition, self.put(key, object)?).await?;
+        written.map_err(|_| exists())
+    }
+
+    pub(crate) fn put(&self, key: &str, object: NewObject) -> Result<Operation, StorageError> {
+        let limit = self.inner.object_bytes_max;
+        if object.body.len() > limit {
+            return Err(StorageError::ObjectTooLarge { bytes: object.body.len(), limit });
+        }
+        Ok(Operation::Put {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            attributes: object.attributes.encode(),
+            body: object.body,
+            stamp_at: object.stamp_at,
+        })
+    }
+
+    /// Does one operation if its precondition holds; else gives back what is there.
+    pub(crate) async fn write(
+        &self,
+        precondition: Precondition,
+        operation: Operation,
+    ) -> Result<Result<StoredObject, Option<StoredObject>>, StorageError> {
+        let transaction = Transaction { preconditions: vec![precondition], operations: vec![operation] };
+        let proposed = self.inner.node.propose(&transaction).await;
+        match proposed.map_err(|error| StorageError::from_propose(&error))? {
+            mvcc::Outcome::Committed(events) => match events.first() {
+                Some(event) => Ok(Ok(StoredObject::new(event.record.clone()))),
+                None => Ok(Err(None)),
+            },
+            mvcc::Outcome::Conflict { current, .. } => Ok(Err(current.map(StoredObject::new))),
+            mvcc::Outcome::Malformed(error) => Err(StorageError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// The newest version of an object. No I/O, no parsing.
+    pub fn get(&self, key: &str) -> Option<StoredObject> {
+        self.store().get(key.as_bytes()).map(StoredObject::new)
+    }
+
+    /// Returns when reads show every write that was acknowledged anywhere before the call.
+    pub async fn read_barrier(&self) -> Result<(), StorageError> {
+        self.inner.node.read_barrier().await.map_err(|error| StorageError::from_propose(&error))
+    }
+
+    /// The objects whose keys start with `prefix` (which ends in `/`), in order of keys, at one revision.
+    pub fn list(&self, prefix: &str, options: &ListOptions) -> Result<Page, StorageError> {
+        list::list(self.store(), prefix, options)
+    }
+
+    /// Follows the changes of a prefix after revision `from`. A prefix that does not end in `/` is one whole key.
+    pub fn watch(&self, prefix: &str, from: u64) -> Result<Watch, StorageError> {
+        let watcher = self.store().watch(prefix.as_bytes(), from);
+        watcher.map(Watch::new).map_err(|error| StorageError::out_of_range(error, from))
+    }
+
+    /// The newest revision.
+    pub fn revision(&self) -> Revision {
+        self.store().revision()
+    }
+
+    /// The oldest revision that watches and exact lists can ask for.
+    pub fn compacted(&self) -> Revision {
+        self.store().compacted()
+    }
+
+    /// Counters and sizes, for metrics.
+    pub fn statistics(&self) -> Statistics {
+        self.inner.node.statistics()
+    }
+
+    /// Stops: watches end, writes are refused, the data directory is free afterwards.
+    pub async fn shutdown(&self) {
+        self.inner.node.shutdown().await;
+    }
+}
