@@ -1,0 +1,98 @@
+//! One request to the registry, and the admission that comes with it.
+
+use std::sync::{Mutex, PoisonError};
+
+use apimachinery::{ApiError, ApiResult, GroupResource, GroupVersionKind, UserInfo};
+use apis::resource::Resource;
+use async_trait::async_trait;
+use serde_json::Value;
+
+/// What is about to happen to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+/// A write: on what, by whom, and who has a say in it.
+pub struct Call<'a> {
+    pub resource: &'static Resource,
+    /// The version the client speaks; answers are in the storage version and converted at the edge.
+    pub version: &'static str,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    /// Empty where the body names the object.
+    pub name: &'a str,
+    pub user: &'a UserInfo,
+    pub dry_run: bool,
+    pub admission: &'a dyn AdmissionHook,
+    /// Texts for Warning headers, collected on the way.
+    pub warnings: Mutex<Vec<String>>,
+}
+
+impl Call<'_> {
+    pub fn group_resource(&self) -> GroupResource {
+        self.resource.group_resource()
+    }
+
+    pub fn kind(&self) -> GroupVersionKind {
+        self.resource.gvk(self.resource.storage_version)
+    }
+
+    pub fn warn(&self, text: impl Into<String>) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(text.into());
+    }
+
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn not_found(&self) -> ApiError {
+        ApiError::not_found(&self.group_resource(), self.name)
+    }
+
+    /// What admission is asked about this call.
+    pub(crate) fn review<'r>(&'r self, operation: Operation, name: &'r str) -> Review<'r> {
+        Review { call: self, operation, name, kind: None }
+    }
+
+    /// As [`Self::review`], for an object of another kind than the resource's (Binding, Scale, Eviction).
+    pub(crate) fn review_as<'r>(&'r self, operation: Operation, kind: GroupVersionKind) -> Review<'r> {
+        Review { call: self, operation, name: self.name, kind: Some(kind) }
+    }
+}
+
+/// A question to admission.
+pub struct Review<'a> {
+    pub call: &'a Call<'a>,
+    pub operation: Operation,
+    /// The object's name: from the path or, on create, from the body; empty if it is still to be generated.
+    pub name: &'a str,
+    /// Set when the object is not of the resource's own kind.
+    pub kind: Option<GroupVersionKind>,
+}
+
+/// The admission chain, as the registry sees it. Objects are trees in the storage version.
+#[async_trait]
+pub trait AdmissionHook: Send + Sync {
+    /// May change the object. `object` is `None` on delete and connect.
+    async fn mutate(&self, review: &Review<'_>, object: Option<&mut Value>, old: Option<&Value>) -> ApiResult<()>;
+    /// The last word before the commit; quota is charged here.
+    async fn validate(&self, review: &Review<'_>, object: Option<&Value>, old: Option<&Value>) -> ApiResult<()>;
+}
+
+/// Lets everything pass: for objects that the server itself makes at start.
+pub struct NoAdmission;
+
+#[async_trait]
+impl AdmissionHook for NoAdmission {
+    async fn mutate(&self, _: &Review<'_>, _: Option<&mut Value>, _: Option<&Value>) -> ApiResult<()> {
+        Ok(())
+    }
+
+    async fn validate(&self, _: &Review<'_>, _: Option<&Value>, _: Option<&Value>) -> ApiResult<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Creation: default, mutate, default, prepare, validate, validating admission, commit.
+
+use apimachinery::meta::ObjectExt as _;
+use apimachinery::{ApiError, ApiResult};
+use bytes::Bytes;
+use serde_json::Value;
+use storage::{NewObject, StorageError};
+
+use crate::call::{Call, Operation};
+use crate::errors::from_storage;
+use crate::{Registry, attributes, keys, metadata, names, rows};
+
+impl Registry {
+    /// Creates `object`, which is in the call's version. Answers the stored bytes, in the storage version.
+    pub async fn create(&self, call: &Call<'_>, mut object: Value) -> ApiResult<Bytes> {
+        metadata::settle_namespace(call, &mut object)?;
+        let generated = object.name().is_empty() && !object.meta_str("generateName").is_empty();
+        let mut built = self.prepare_create(call, object, generated).await?;
+        for attempt in 1.. {
+            match self.commit_create(call, &mut built).await {
+                Err(error) if generated && error.reason() == "AlreadyExists" && attempt < names::ATTEMPTS => {
+                    let name = names::generate(built.meta_str("generateName"));
+                    built.metadata_mut().insert("name".to_owned(), name.into());
+                }
+                done => return done,
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// Everything up to the commit.
+    pub(crate) async fn prepare_create(&self, call: &Call<'_>, mut object: Value, generated: bool) -> ApiResult<Value> {
+        let strategy = &call.resource.strategy;
+        if !object.resource_version().is_empty() {
+            return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
+        }
+        rows::to_storage(call.resource, &mut object);
+        (strategy.default)(&mut object);
+        let name = object.name().to_owned();
+        let review = call.review(Operation::Create, &name);
+        call.admission.mutate(&review, Some(&mut object), None).await?;
+        (strategy.default)(&mut object);
+        metadata::fill_system_fields(&mut object);
+        metadata::tidy(&mut object);
+        if generated && object.name().is_empty() {
+            let name = names::generate(object.meta_str("generateName"));
+            object.metadata_mut().insert("name".to_owned(), name.into());
+        }
+        (strategy.prepare_for_create)(&mut object);
+        if strategy.generation_changed.is_some() {
+            object.metadata_mut().insert("generation".to_owned(), 1.into());
+        }
+        let mut errors = metadata::validate(call.resource, &object);
+        errors.extend((strategy.validate)(&object));
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(&call.kind(), object.name(), &errors));
+        }
+        for text in (strategy.warnings)(&object, None) {
+            call.warn(text);
+        }
+        let review = call.review(Operation::Create, object.name());
+        call.admission.validate(&review, Some(&object), None).await?;
+        Ok(object)
+    }
+
+    async fn commit_create(&self, call: &Call<'_>, object: &mut Value) -> ApiResult<Bytes> {
+        let reservation = self.services.begin(call, object, None)?;
+        let key = keys::object(call.resource, call.namespace, object.name());
+        if call.dry_run {
+            return match self.storage.get(&key) {
+                Some(_) => Err(ApiError::already_exists(&call.group_resource(), object.name())),
+                None => Ok(to_bytes(object)),
+            };
+        }
+        let attributes = attributes::of(call.resource, object);
+        match self.storage.create(&key, NewObject::encode(object, attributes)).await {
+            Ok(stored) => {
+                reservation.commit();
+                self.expiry.written(call.resource, &stored);
+                Ok(stored.body().clone())
+            }
+            Err(StorageError::KeyExists { .. }) => Err(self.exists(call, &key, object.name())),
+            Err(other) => Err(from_storage(other)),
+        }
+    }
+
+    fn exists(&self, call: &Call<'_>, key: &str, name: &str) -> ApiError {
+        let error = ApiError::already_exists(&call.group_resource(), name);
+        let deleting = self.storage.get(key).is_some_and(|stored| stored.decode().is_deleting());
+        if !deleting {
+            return error;
+        }
+        let details = error.details().cloned().unwrap_or_default();
+        let message = format!("object is being deleted: {}", error.message());
+        ApiError::new(error.code(), error.reason(), message).with_details(details)
+    }
+}
+
+/// An object that is not stored, as bytes.
+pub(crate) fn to_bytes(object: &Value) -> Bytes {
+    // A tree of strings, numbers and maps with string keys always has a JSON form.
+    serde_json::to_vec(object).unwrap_or_default().into()
+}

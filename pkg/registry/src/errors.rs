@@ -1,0 +1,48 @@
+//! From storage's errors to the API's.
+
+use apimachinery::status::{Cause, Details};
+use apimachinery::{ApiError, ApiResult};
+use storage::StorageError;
+
+/// Errors that are the same for every verb; `KeyExists` and `Compacted` are handled where they have a meaning.
+pub fn from_storage(error: StorageError) -> ApiError {
+    match error {
+        StorageError::TooLarge { requested, current } => too_large(requested, current.get()),
+        StorageError::Compacted { compacted } => ApiError::expired(format!("too old resource version ({compacted})")),
+        StorageError::ObjectTooLarge { bytes, limit } => {
+            ApiError::request_too_large(format!("the object is too large: {bytes} bytes, limit is {limit}"))
+        }
+        StorageError::Unconfirmed => ApiError::timeout("the write was not confirmed in time; it may still happen"),
+        StorageError::Unavailable(why) => ApiError::service_unavailable(format!("the store is not available: {why}")),
+        other => ApiError::internal(other),
+    }
+}
+
+/// The client is ahead of this server: it waits a second and comes back.
+pub fn too_large(requested: u64, current: u64) -> ApiError {
+    let message = format!("Too large resource version: {requested}, current: {current}");
+    ApiError::timeout(message).with_details(Details {
+        causes: vec![Cause {
+            reason: "ResourceVersionTooLarge".to_owned(),
+            message: "Too large resource version".to_owned(),
+            field: String::new(),
+        }],
+        retry_after_seconds: 1,
+        ..Details::default()
+    })
+}
+
+pub fn too_old(requested: u64, oldest: u64) -> ApiError {
+    ApiError::expired(format!("too old resource version: {requested} ({oldest})"))
+}
+
+/// A resourceVersion parameter as a revision; empty is `None`.
+pub fn parse_revision(text: &str) -> ApiResult<Option<u64>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+        ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}: {why}"))
+    })
+}

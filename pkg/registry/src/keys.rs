@@ -1,0 +1,46 @@
+//! Where objects are kept: `/registry/<group or core>/<plural>/[<namespace>/]<name>`.
+
+use apis::resource::Resource;
+
+fn group(resource: &Resource) -> &'static str {
+    if resource.storage_group.is_empty() { "core" } else { resource.storage_group }
+}
+
+pub fn object(resource: &Resource, namespace: &str, name: &str) -> String {
+    let group = group(resource);
+    let mut key = String::with_capacity(14 + group.len() + resource.plural.len() + namespace.len() + name.len());
+    push_root(&mut key, group, resource.plural);
+    if resource.namespaced {
+        key.push_str(namespace);
+        key.push('/');
+    }
+    key.push_str(name);
+    key
+}
+
+/// The prefix of all objects of a resource, or of those in `namespace`.
+pub fn prefix(resource: &Resource, namespace: Option<&str>) -> String {
+    let mut key = String::with_capacity(64);
+    push_root(&mut key, group(resource), resource.plural);
+    if let Some(namespace) = namespace.filter(|_| resource.namespaced) {
+        key.push_str(namespace);
+        key.push('/');
+    }
+    key
+}
+
+/// Namespace (empty for cluster-scoped resources) and name out of a key.
+pub fn split<'k>(resource: &Resource, key: &'k str) -> (&'k str, &'k str) {
+    let mut parts = key.rsplitn(3, '/');
+    let name = parts.next().unwrap_or("");
+    let namespace = if resource.namespaced { parts.next().unwrap_or("") } else { "" };
+    (namespace, name)
+}
+
+fn push_root(key: &mut String, group: &str, plural: &str) {
+    key.push_str("/registry/");
+    key.push_str(group);
+    key.push('/');
+    key.push_str(plural);
+    key.push('/');
+}

@@ -1,0 +1,242 @@
+//! Updates: PUT and PATCH of objects and of their status-like subresources, re-applied until they fit.
+
+use std::sync::{Mutex, PoisonError};
+
+use apimachinery::meta::ObjectExt as _;
+use apimachinery::{ApiError, ApiResult};
+use apis::resource::SubresourceUpdate;
+use bytes::Bytes;
+use serde_json::Value;
+use storage::{NewObject, Outcome, StoredObject, UpdateError};
+
+use crate::call::{Call, Operation};
+use crate::create::to_bytes;
+use crate::errors::from_storage;
+use crate::services::Reservation;
+use crate::{Registry, attributes, keys, metadata, rows, services};
+
+/// What is to become of an object.
+#[derive(Clone, Copy)]
+pub enum Change<'a> {
+    /// This tree, in the call's version.
+    Replace(&'a Value),
+    /// A function of the current tree in the call's version. Called again when the object changed meanwhile.
+    Patch(&'a (dyn Fn(Value) -> ApiResult<Value> + Send + Sync)),
+}
+
+/// The outcome of an update.
+pub struct Written {
+    /// The object in the storage version.
+    pub body: Bytes,
+    pub created: bool,
+}
+
+/// What one attempt leaves behind for after the commit.
+#[derive(Default)]
+struct Attempt {
+    reservation: Option<Reservation>,
+    /// The answer of a dry run.
+    dry: Option<Bytes>,
+    created: bool,
+}
+
+impl Registry {
+    /// Updates the object that the call names, or its subresource. Writes nothing if nothing changes.
+    pub async fn update(&self, call: &Call<'_>, change: Change<'_>) -> ApiResult<Written> {
+        let key = keys::object(call.resource, call.namespace, call.name);
+        let attempt = Mutex::new(Attempt::default());
+        let slot = &attempt;
+        let outcome = self
+            .storage
+            .guaranteed_update(&key, |current| Box::pin(self.update_once(call, change, current, slot)))
+            .await;
+        let outcome = outcome.map_err(flatten)?;
+        let attempt = attempt.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(body) = attempt.dry {
+            return Ok(Written { body, created: attempt.created });
+        }
+        if let Some(reservation) = attempt.reservation {
+            reservation.commit();
+        }
+        let stored = match outcome {
+            Outcome::Put(stored) => {
+                self.expiry.written(call.resource, &stored);
+                stored
+            }
+            Outcome::Unchanged(Some(stored)) => stored,
+            Outcome::Deleted(stored) => {
+                self.services.release(call.resource, &stored);
+                stored
+            }
+            Outcome::Unchanged(None) => return Err(call.not_found()),
+        };
+        Ok(Written { body: stored.body().clone(), created: attempt.created })
+    }
+
+    async fn update_once(
+        &self,
+        call: &Call<'_>,
+        change: Change<'_>,
+        current: Option<StoredObject>,
+        slot: &Mutex<Attempt>,
+    ) -> Result<storage::Change, ApiError> {
+        let mut attempt = Attempt::default();
+        let next = match current {
+            Some(stored) => self.update_existing(call, change, &stored, &mut attempt).await?,
+            None => self.update_absent(call, change, &mut attempt).await?,
+        };
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = attempt;
+        Ok(next)
+    }
+
+    /// PUT to a name that does not exist: a creation where the kind allows it.
+    async fn update_absent(
+        &self,
+        call: &Call<'_>,
+        change: Change<'_>,
+        attempt: &mut Attempt,
+    ) -> ApiResult<storage::Change> {
+        let Change::Replace(object) = change else { return Err(call.not_found()) };
+        if !call.resource.strategy.allow_create_on_update || !call.subresource.is_empty() {
+            return Err(call.not_found());
+        }
+        metadata::check_name(call, object)?;
+        if !object.uid().is_empty() {
+            let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", object.uid());
+            return Err(ApiError::conflict(&call.group_resource(), call.name, why));
+        }
+        if !object.resource_version().is_empty() {
+            return Err(call.not_found());
+        }
+        let mut object = object.clone();
+        metadata::settle_namespace(call, &mut object)?;
+        let mut object = self.prepare_create(call, object, false).await?;
+        attempt.created = true;
+        attempt.reservation = Some(self.services.begin(call, &mut object, None)?);
+        Ok(finish(call, object, attempt))
+    }
+
+    async fn update_existing(
+        &self,
+        call: &Call<'_>,
+        change: Change<'_>,
+        stored: &StoredObject,
+        attempt: &mut Attempt,
+    ) -> ApiResult<storage::Change> {
+        let strategy = &call.resource.strategy;
+        let old = stored.decode();
+        let mut new = match change {
+            Change::Replace(object) => object.clone(),
+            Change::Patch(patch) => {
+                let mut view = old.clone();
+                rows::to_version(call.resource, &mut view, call.version);
+                patch(view)?
+            }
+        };
+        metadata::check_name(call, &new)?;
+        metadata::settle_namespace(call, &mut new)?;
+        check_preconditions(call, &new, &old)?;
+        rows::to_storage(call.resource, &mut new);
+        (strategy.default)(&mut new);
+        let review = call.review(Operation::Update, call.name);
+        call.admission.mutate(&review, Some(&mut new), Some(&old)).await?;
+        (strategy.default)(&mut new);
+        self.prepare_update(call, &mut new, &old)?;
+        call.admission.validate(&review, Some(&new), Some(&old)).await?;
+        if is_finished(&new) {
+            return Ok(if call.dry_run { finish(call, new, attempt) } else { storage::Change::Delete });
+        }
+        attempt.reservation = Some(self.services.begin(call, &mut new, Some(&old))?);
+        if new == old {
+            attempt.dry = call.dry_run.then(|| stored.body().clone());
+            return Ok(storage::Change::Keep);
+        }
+        Ok(finish(call, new, attempt))
+    }
+
+    /// Brings `new` into the form that is stored, and validates it.
+    fn prepare_update(&self, call: &Call<'_>, new: &mut Value, old: &Value) -> ApiResult<()> {
+        let strategy = &call.resource.strategy;
+        metadata::keep_system_fields(new, old);
+        metadata::tidy(new);
+        if call.resource.plural == "services" && call.subresource.is_empty() {
+            services::keep_allocated(new, old);
+        }
+        match call.subresource {
+            "" => (strategy.prepare_for_update)(new, old),
+            "status" => {
+                metadata::keep_for_status(new, old);
+                (strategy.prepare_for_status_update)(new, old);
+            }
+            other => (part(call, other)?.prepare)(new, old),
+        }
+        if let (Some(changed), true) = (strategy.generation_changed, call.subresource != "status")
+            && changed(new, old)
+        {
+            let generation = old.generation() + 1;
+            new.metadata_mut().insert("generation".to_owned(), generation.into());
+        }
+        let mut errors = metadata::validate(call.resource, new);
+        errors.extend(metadata::validate_update(new, old));
+        errors.extend(match call.subresource {
+            "" => (strategy.validate_update)(new, old),
+            "status" => (strategy.validate_status_update)(new, old),
+            other => (part(call, other)?.validate)(new, old),
+        });
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(&call.kind(), call.name, &errors));
+        }
+        for text in (strategy.warnings)(new, Some(old)) {
+            call.warn(text);
+        }
+        Ok(())
+    }
+}
+
+/// The rules of an endpoint that writes a part of the object.
+fn part(call: &Call<'_>, name: &str) -> ApiResult<SubresourceUpdate> {
+    call.resource.subresource(name).and_then(|s| s.update).ok_or_else(|| call.not_found())
+}
+
+/// uid and resourceVersion that the client named must be the current ones.
+fn check_preconditions(call: &Call<'_>, new: &Value, old: &Value) -> ApiResult<()> {
+    let uid = new.uid();
+    if !uid.is_empty() && uid != old.uid() {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
+        return Err(ApiError::conflict(&call.group_resource(), call.name, why));
+    }
+    let version = new.resource_version();
+    if version.is_empty() {
+        if call.resource.strategy.allow_unconditional_update {
+            return Ok(());
+        }
+        let path = apimachinery::field::Path::new("metadata").child("resourceVersion");
+        let error = apimachinery::field::Error::invalid(&path, 0, "must be specified for an update");
+        return Err(ApiError::invalid(&call.kind(), call.name, &vec![error]));
+    }
+    if version == old.resource_version() { Ok(()) } else { Err(ApiError::modified(&call.group_resource(), call.name)) }
+}
+
+/// True if nothing holds an object back that is to be deleted.
+fn is_finished(object: &Value) -> bool {
+    object.is_deleting()
+        && object.i64_at("metadata/deletionGracePeriodSeconds").unwrap_or(0) == 0
+        && object.finalizers().is_empty()
+        && (object.kind() != "Namespace" || object.array_at("spec/finalizers").is_empty())
+}
+
+fn finish(call: &Call<'_>, object: Value, attempt: &mut Attempt) -> storage::Change {
+    if call.dry_run {
+        attempt.dry = Some(to_bytes(&object));
+        return storage::Change::Keep;
+    }
+    let attributes = attributes::of(call.resource, &object);
+    storage::Change::Put(NewObject::encode(&object, attributes))
+}
+
+pub(crate) fn flatten(error: UpdateError<ApiError>) -> ApiError {
+    match error {
+        UpdateError::Refused(error) => error,
+        UpdateError::Storage(error) => from_storage(error),
+    }
+}
