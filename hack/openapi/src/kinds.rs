@@ -21,20 +21,27 @@ pub struct Definitions {
 }
 
 macro_rules! collect {
-    ($generator:ident, $roots:ident: $($module:ident)::+ { $($kind:ident)* } $($rest:tt)*) => {
+    ($generator:ident, $roots:ident: $($($module:ident)::+ { $($kind:ident)* })*) => {
         $({
-            use k8s_openapi::$($module)::+::$kind as Kind;
-            $generator.subschema_for::<Kind>();
-            $roots.push(Root {
-                group: <Kind as k8s_openapi::Resource>::GROUP.to_owned(),
-                version: <Kind as k8s_openapi::Resource>::VERSION.to_owned(),
-                kind: <Kind as k8s_openapi::Resource>::KIND.to_owned(),
-                definition: <Kind as schemars::JsonSchema>::schema_name().into_owned(),
-            });
+            use k8s_openapi::$($module)::+ as module;
+            collect!(@kinds $generator, $roots: $($kind)*);
         })*
-        collect!($generator, $roots: $($rest)*);
     };
-    ($generator:ident, $roots:ident:) => {};
+    (@kinds $generator:ident, $roots:ident: $($kind:ident)*) => {
+        $(
+            $generator.subschema_for::<module::$kind>();
+            $roots.push(root::<module::$kind>());
+        )*
+    };
+}
+
+fn root<K: k8s_openapi::Resource + schemars::JsonSchema>() -> Root {
+    Root {
+        group: K::GROUP.to_owned(),
+        version: K::VERSION.to_owned(),
+        kind: K::KIND.to_owned(),
+        definition: K::schema_name().into_owned(),
+    }
 }
 
 /// Reads every kind out of the typed library.
@@ -110,6 +117,6 @@ fn extra(generator: &mut SchemaGenerator) {
     generator.subschema_for::<meta::DeleteOptions>();
     generator.subschema_for::<meta::Patch>();
     generator.subschema_for::<meta::ListMeta>();
-    generator.subschema_for::<meta::WatchEvent>();
+    generator.subschema_for::<meta::WatchEvent<k8s_openapi::apimachinery::pkg::runtime::RawExtension>>();
     generator.subschema_for::<k8s_openapi::apimachinery::pkg::version::Info>();
 }

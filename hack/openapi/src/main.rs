@@ -1,5 +1,15 @@
-fn main() -> anyhow::Result<()> {
+//! `cargo run -p openapi -F generate`: writes the type table and the OpenAPI documents.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+fn main() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let schema = root.join("api/schema");
+    let facts = openapi::facts::Facts::read(&schema)?;
     let definitions = openapi::kinds::definitions();
-    println!("{}", serde_json::to_string_pretty(&definitions.schemas)?);
+    let table = openapi::table::render(&definitions, &facts);
+    std::fs::write(schema.join("types.tsv"), table).context("writing types.tsv")?;
     Ok(())
 }

@@ -10,6 +10,7 @@ pub mod podspec;
 pub mod quantity;
 pub mod resource;
 pub mod rows;
+pub mod schema;
 pub mod strategy;
 pub mod tree;
 

@@ -1,0 +1,265 @@
+//! The static type table and how to look things up in it.
+
+use apimachinery::GroupVersionKind;
+use apimachinery::patch::{ListType, MapType, TypeId};
+
+include!(concat!(env!("OUT_DIR"), "/schema_table.rs"));
+
+/// A piece of `NAMES`.
+#[derive(Clone, Copy)]
+pub(super) struct Name {
+    at: u32,
+    length: u8,
+}
+
+impl Name {
+    fn get(self) -> &'static str {
+        let at = self.at as usize;
+        &NAMES[at..at + usize::from(self.length)]
+    }
+}
+
+pub(super) struct TypeRow {
+    name: Name,
+    first: u16,
+    count: u8,
+    atomic: bool,
+}
+
+pub(super) struct FieldRow {
+    name: Name,
+    container: Container,
+    base: Base,
+    target: u16,
+    wire: [u8; 3],
+    required: bool,
+    vanishes: bool,
+    merge: u8,
+}
+
+pub(super) struct MergeRow {
+    list_type: Option<ListType>,
+    list_map_keys: &'static str,
+    map_type: Option<MapType>,
+    strategy: &'static str,
+    merge_key: &'static str,
+    default: &'static str,
+}
+
+pub(super) struct RootRow {
+    group: Name,
+    version: Name,
+    kind: Name,
+    type_: u16,
+}
+
+/// What a value is, below lists and maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    String,
+    Bool,
+    Int32,
+    Int64,
+    Double,
+    /// Base64 in JSON.
+    Bytes,
+    Quantity,
+    Time,
+    MicroTime,
+    IntOrString,
+    /// Anything: embedded objects, raw JSON.
+    Any,
+    Struct,
+}
+
+/// What stands around the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    One,
+    List,
+    Map,
+    MapOfLists,
+    ListOfLists,
+}
+
+/// A struct type of the API.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Type(pub(super) u16);
+
+/// A field of a struct type.
+#[derive(Clone, Copy)]
+pub struct Field(&'static FieldRow);
+
+impl Type {
+    fn row(self) -> &'static TypeRow {
+        &TYPES[usize::from(self.0)]
+    }
+
+    /// The type of a kind's root object.
+    pub fn of(gvk: &GroupVersionKind) -> Option<Self> {
+        Self::lookup(&gvk.group, &gvk.version, &gvk.kind)
+    }
+
+    pub fn lookup(group: &str, version: &str, kind: &str) -> Option<Self> {
+        let wanted = (kind, group, version);
+        let found = ROOTS.binary_search_by(|r| (r.kind.get(), r.group.get(), r.version.get()).cmp(&wanted));
+        match found {
+            Ok(at) => Some(Self(ROOTS[at].type_)),
+            // Options are of every group.
+            Err(_) if kind.ends_with("Options") && group != "meta.k8s.io" => Self::lookup("meta.k8s.io", "v1", kind),
+            Err(_) => None,
+        }
+    }
+
+    /// By its full name, such as `io.k8s.api.core.v1.PodSpec`.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let at = TYPES.binary_search_by(|t| t.name.get().cmp(name)).ok()?;
+        u16::try_from(at).ok().map(Self)
+    }
+
+    pub fn id(self) -> TypeId {
+        TypeId(self.0)
+    }
+
+    /// `io.k8s.api.core.v1.PodSpec`.
+    pub fn name(self) -> &'static str {
+        self.row().name.get()
+    }
+
+    /// `PodSpec`.
+    pub fn short_name(self) -> &'static str {
+        self.name().rsplit('.').next().unwrap_or_default()
+    }
+
+    /// As Go writes it: `v1.PodSpec`.
+    pub fn go_name(self) -> &'static str {
+        let name = self.name();
+        let dots = name.rmatch_indices('.').nth(1);
+        dots.map_or(name, |(at, _)| &name[at + 1..])
+    }
+
+    /// Whether server-side apply takes values of this type as a whole.
+    pub fn is_atomic(self) -> bool {
+        self.row().atomic
+    }
+
+    fn rows(self) -> &'static [FieldRow] {
+        let row = self.row();
+        let first = usize::from(row.first);
+        &FIELDS[first..first + usize::from(row.count)]
+    }
+
+    /// Fields in the order of their names.
+    pub fn fields(self) -> impl ExactSizeIterator<Item = Field> {
+        self.rows().iter().map(Field)
+    }
+
+    pub fn field(self, name: &str) -> Option<Field> {
+        let rows = self.rows();
+        rows.binary_search_by(|f| f.name.get().cmp(name)).ok().map(|at| Field(&rows[at]))
+    }
+}
+
+impl std::fmt::Debug for Type {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Field {
+    fn merge(self) -> &'static MergeRow {
+        &MERGES[usize::from(self.0.merge)]
+    }
+
+    pub fn name(self) -> &'static str {
+        self.0.name.get()
+    }
+
+    pub fn container(self) -> Container {
+        self.0.container
+    }
+
+    pub fn base(self) -> Base {
+        self.0.base
+    }
+
+    /// The struct type of the value, its items or its values.
+    pub fn target(self) -> Option<Type> {
+        (self.0.base == Base::Struct).then_some(Type(self.0.target))
+    }
+
+    /// Field numbers in protobuf, outermost first: more than one where JSON inlines an embedded message; empty where the
+    /// type has no protobuf form.
+    pub fn wire(self) -> &'static [u8] {
+        let wire = &self.0.wire;
+        let length = wire.iter().position(|n| *n == 0).unwrap_or(wire.len());
+        &wire[..length]
+    }
+
+    pub fn is_required(self) -> bool {
+        self.0.required
+    }
+
+    /// Whether the zero value (empty text, 0, false, empty list or map) is written as no value at all.
+    pub fn vanishes(self) -> bool {
+        self.0.vanishes
+    }
+
+    /// The declared list type; `None` where none is declared, which means atomic.
+    pub fn list_type(self) -> Option<ListType> {
+        self.merge().list_type
+    }
+
+    pub fn list_map_keys(self) -> &'static str {
+        self.merge().list_map_keys
+    }
+
+    pub fn map_type(self) -> Option<MapType> {
+        self.merge().map_type
+    }
+
+    /// Comma-separated `patchStrategy`.
+    pub fn patch_strategy(self) -> &'static str {
+        self.merge().strategy
+    }
+
+    pub fn patch_merge_key(self) -> &'static str {
+        self.merge().merge_key
+    }
+
+    /// The declared default as JSON text; empty if there is none.
+    pub fn default_text(self) -> &'static str {
+        self.merge().default
+    }
+
+    /// The type as Go names it, for error texts.
+    pub(super) fn go_type(self) -> String {
+        let base = match self.0.base {
+            Base::String => "string",
+            Base::Bool => "bool",
+            Base::Int32 => "int32",
+            Base::Int64 => "int64",
+            Base::Double => "float64",
+            Base::Bytes => "[]uint8",
+            Base::Quantity if self.0.container == Container::Map => return "v1.ResourceList".to_owned(),
+            Base::Quantity => "resource.Quantity",
+            Base::Time => "v1.Time",
+            Base::MicroTime => "v1.MicroTime",
+            Base::IntOrString => "intstr.IntOrString",
+            Base::Any => "runtime.RawExtension",
+            Base::Struct => Type(self.0.target).go_name(),
+        };
+        match self.0.container {
+            Container::One => base.to_owned(),
+            Container::List => format!("[]{base}"),
+            Container::Map => format!("map[string]{base}"),
+            Container::MapOfLists => format!("map[string][]{base}"),
+            Container::ListOfLists => format!("[][]{base}"),
+        }
+    }
+}
+
+/// Every root kind of the table: group, version, kind, type.
+pub fn roots() -> impl Iterator<Item = (&'static str, &'static str, &'static str, Type)> {
+    ROOTS.iter().map(|r| (r.group.get(), r.version.get(), r.kind.get(), Type(r.type_)))
+}
