@@ -34,6 +34,9 @@ pub struct Options {
     pub pod_cidr: Ipv4Net,
     /// The whole pod range: traffic within it keeps its source address.
     pub cluster_cidr: Ipv4Net,
+    /// The range of Service addresses. The node routes it to the bridge, so that its own connections to Services start
+    /// with an address that every pod can answer, also on a node without a default route.
+    pub service_cidr: Option<Ipv4Net>,
     pub bridge: String,
     /// The pods' MTU; [`detect_mtu`] finds that of the way out.
     pub mtu: Option<u32>,
@@ -46,10 +49,16 @@ pub fn configure(options: &Options) -> Result<(), Error> {
     set_sysctls()?;
     let gateway = Ipv4Net::new(config::gateway(options.pod_cidr), options.pod_cidr.prefix_len())
         .map_err(|e| Error::Config(e.to_string()))?;
-    link::with_netlink(async |netlink| netlink.ensure_bridge(&options.bridge, gateway, options.mtu).await)?;
+    link::with_netlink(async |netlink| {
+        let bridge = netlink.ensure_bridge(&options.bridge, gateway, options.mtu).await?;
+        match options.service_cidr {
+            Some(range) => netlink.route_to(bridge.index, range.trunc()).await,
+            None => Ok(()),
+        }
+    })?;
     // Pods reach each other through the bridge's address on purpose: telling them of a shorter way would be wrong.
     set_sysctl(&format!("net/ipv4/conf/{}/send_redirects", options.bridge), "0")?;
-    // Connections to 127.0.0.1 may be sent on to a pod by a host port.
+    // Connections to 127.0.0.1 may be sent on to a pod by a host port; `guard-loopback` keeps pods out.
     set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", options.bridge), "1")?;
     nft::apply(&ruleset(options))?;
     restore_hostports(options)?;
@@ -81,6 +90,10 @@ table ip {TABLE} {{
     map hostports {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
     map hostports_of_address {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
     set hairpin {{ type ipv4_addr . ipv4_addr; }}
+    chain guard-loopback {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname != "lo" ip daddr 127.0.0.0/8 drop
+    }}
     chain hostports {{
         dnat ip to ip daddr . meta l4proto . th dport map @hostports_of_address
         dnat ip to meta l4proto . th dport map @hostports

@@ -127,6 +127,17 @@ impl Netlink {
         Ok(())
     }
 
+    /// Routes a range straight to a link.
+    pub async fn route_to(&self, index: u32, range: Ipv4Net) -> Result<(), Error> {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(range.network(), range.prefix_len())
+            .output_interface(index)
+            .scope(RouteScope::Link)
+            .build();
+        let added = self.0.route().add(route).execute().await;
+        allow(added, EEXIST).map_err(Error::netlink(format!("adding a route to {range}")))
+    }
+
     pub async fn addresses(&self, index: u32) -> Result<Vec<std::net::IpAddr>, Error> {
         use rtnetlink::packet_route::address::AddressAttribute;
         let listed = self.0.address().get().set_link_index_filter(index).execute().try_collect::<Vec<_>>().await;

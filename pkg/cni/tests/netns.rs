@@ -137,6 +137,7 @@ fn pods_reach_each_other_the_world_and_are_reached_by_host_ports() {
         data_dir: dir.path().join("data"),
         pod_cidr: "10.99.1.0/24".parse().unwrap(),
         cluster_cidr: "10.99.0.0/16".parse().unwrap(),
+        service_cidr: Some("10.43.0.0/16".parse().unwrap()),
         bridge: "cni0".into(),
         mtu: Some(1400),
     };
