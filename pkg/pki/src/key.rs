@@ -35,7 +35,7 @@ enum Signer {
         asn1: EcdsaKeyPair,
         fixed: EcdsaKeyPair,
     },
-    Rsa(RsaKeyPair),
+    Rsa(Box<RsaKeyPair>),
 }
 
 struct Inner {
@@ -87,7 +87,7 @@ impl KeyPair {
                     let rsa = RsaKeyPair::from_pkcs8(pkcs8)
                         .map_err(|_| Error::Key("neither an ECDSA P-256 nor an RSA key of 2048 bits or more"))?;
                     let public = rsa.public_key().as_ref().to_vec();
-                    (Signer::Rsa(rsa), public, RSA_ALGORITHM)
+                    (Signer::Rsa(Box::new(rsa)), public, RSA_ALGORITHM)
                 }
             };
         let spki = spki_der(algorithm, &public);
