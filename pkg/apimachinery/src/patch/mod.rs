@@ -5,6 +5,8 @@
 pub mod schema;
 pub mod strategic;
 mod strategic_order;
+#[cfg(test)]
+mod strategic_tests;
 
 use serde_json::Value;
 
