@@ -1,0 +1,230 @@
+//! Pods and nodes as the scheduler sees them: the fields it reads and nothing else, since pods come by the 100,000.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use client::Cached;
+use k8s_openapi::api::core::v1::{Affinity, Taint, Toleration, TopologySpreadConstraint};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde::Deserialize;
+
+use crate::resources::Resources;
+
+pub type Labels = BTreeMap<String, String>;
+/// Resource name to amount, as it stands in an object.
+pub type ResourceList = BTreeMap<String, Quantity>;
+
+/// The name by which pods ask for this scheduler, and the default of `spec.schedulerName`.
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    pub name: String,
+    pub namespace: String,
+    pub uid: String,
+    pub resource_version: String,
+    pub labels: Labels,
+    pub deletion_timestamp: Option<String>,
+    pub owner_references: Vec<OwnerReference>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OwnerReference {
+    pub kind: String,
+    pub name: String,
+    pub controller: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Pod {
+    pub metadata: Metadata,
+    #[serde(default)]
+    pub spec: PodSpec,
+    #[serde(default)]
+    pub status: PodStatus,
+    /// Computed on first use; the spec's resources do not change under us (an update is a new object).
+    #[serde(skip)]
+    requests: OnceLock<Resources>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    pub node_name: String,
+    pub scheduler_name: String,
+    pub priority: i32,
+    pub preemption_policy: String,
+    pub node_selector: Labels,
+    pub affinity: Option<Box<Affinity>>,
+    pub tolerations: Vec<Toleration>,
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    pub scheduling_gates: Vec<Named>,
+    pub containers: Vec<Container>,
+    pub init_containers: Vec<Container>,
+    pub overhead: ResourceList,
+    pub resources: Option<ResourceRequirements>,
+    pub volumes: Vec<Volume>,
+    pub host_network: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Named {
+    pub name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    pub image: String,
+    pub resources: ResourceRequirements,
+    pub ports: Vec<Port>,
+    /// `Always` on an init container makes it a sidecar.
+    pub restart_policy: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ResourceRequirements {
+    pub requests: ResourceList,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Port {
+    pub host_port: i32,
+    #[serde(rename = "hostIP")]
+    pub host_ip: String,
+    pub protocol: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    pub name: String,
+    pub persistent_volume_claim: Option<ClaimSource>,
+    /// Present for a generic ephemeral volume, whose claim is named `<pod>-<volume>`.
+    pub ephemeral: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimSource {
+    pub claim_name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodStatus {
+    pub phase: String,
+    pub nominated_node_name: String,
+    /// RFC 3339; the order of these texts is the order in time.
+    pub start_time: String,
+}
+
+impl Pod {
+    pub fn requests(&self) -> &Resources {
+        self.requests.get_or_init(|| Resources::of_pod(&self.spec))
+    }
+
+    pub fn is_terminal(&self) -> bool {
+        self.status.phase == "Succeeded" || self.status.phase == "Failed"
+    }
+
+    pub fn is_deleting(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Waiting for a node, and for this scheduler to find it.
+    pub fn is_ours_to_schedule(&self) -> bool {
+        self.spec.node_name.is_empty() && self.spec.scheduler_name == DEFAULT_SCHEDULER && !self.is_terminal()
+    }
+
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.metadata.owner_references.iter().find(|owner| owner.controller)
+    }
+
+    /// The host ports that the pod takes: (address, protocol, port).
+    pub fn host_ports(&self) -> impl Iterator<Item = (&str, &str, i32)> {
+        let sidecars = self.spec.init_containers.iter().filter(|c| c.restart_policy == "Always");
+        let ports = self.spec.containers.iter().chain(sidecars).flat_map(|c| &c.ports);
+        ports.filter(|p| p.host_port > 0).map(|p| {
+            let address = if p.host_ip.is_empty() { "0.0.0.0" } else { &p.host_ip };
+            let protocol = if p.protocol.is_empty() { "TCP" } else { &p.protocol };
+            (address, protocol, p.host_port)
+        })
+    }
+
+    /// Names of the claims that the pod's volumes use.
+    pub fn claims(&self) -> impl Iterator<Item = String> {
+        self.spec.volumes.iter().filter_map(|volume| match (&volume.persistent_volume_claim, volume.ephemeral) {
+            (Some(claim), _) => Some(claim.claim_name.clone()),
+            (None, Some(_)) => Some(format!("{}-{}", self.metadata.name, volume.name)),
+            (None, None) => None,
+        })
+    }
+}
+
+impl Cached for Pod {
+    const GROUP: &'static str = "";
+    const VERSION: &'static str = "v1";
+    const PLURAL: &'static str = "pods";
+
+    fn namespace(&self) -> &str {
+        &self.metadata.namespace
+    }
+    fn name(&self) -> &str {
+        &self.metadata.name
+    }
+    fn resource_version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Node {
+    pub metadata: Metadata,
+    #[serde(default)]
+    pub spec: NodeSpec,
+    #[serde(default)]
+    pub status: NodeStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    pub unschedulable: bool,
+    pub taints: Vec<Taint>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    pub allocatable: ResourceList,
+    pub images: Vec<Image>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Image {
+    pub names: Vec<String>,
+    pub size_bytes: i64,
+}
+
+impl Cached for Node {
+    const GROUP: &'static str = "";
+    const VERSION: &'static str = "v1";
+    const PLURAL: &'static str = "nodes";
+
+    fn namespace(&self) -> &str {
+        ""
+    }
+    fn name(&self) -> &str {
+        &self.metadata.name
+    }
+    fn resource_version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
