@@ -1,1 +1,26 @@
-//! Skeleton.
+//! The API over HTTP: authentication, authorization, decoding, admission, registry, encoding; discovery, OpenAPI, watches,
+//! and the streams to kubelets.
+//!
+//! It must not know redb, openraft or any kind but those with endpoints of their own. Start reading at
+//! [`Server`], then `pipeline` (the way of every request) and `resource` (what requests for resources do).
+
+mod bootstrap;
+mod context;
+mod discovery;
+mod dispatch;
+mod escalation;
+mod feed;
+mod health;
+mod http;
+mod limits;
+mod metrics;
+mod peer;
+mod pipeline;
+pub mod reader;
+mod resource;
+mod server;
+mod stream;
+mod tokens;
+
+pub use crate::http::body::{BoxError, RequestBody, ResponseBody};
+pub use server::{Config, InProcess, Server};

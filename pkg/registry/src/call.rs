@@ -96,3 +96,18 @@ impl AdmissionHook for NoAdmission {
         Ok(())
     }
 }
+
+impl crate::Registry {
+    /// Asks admission about an object that is answered and not stored: a TokenRequest.
+    pub async fn admit_create(&self, call: &Call<'_>, kind: &GroupVersionKind, object: &mut Value) -> ApiResult<()> {
+        call.admission.mutate(&call.review_as(Operation::Create, kind.clone()), Some(object), None).await?;
+        call.admission.validate(&call.review_as(Operation::Create, kind.clone()), Some(object), None).await
+    }
+
+    /// Asks admission about a connection to a pod, service or node.
+    pub async fn admit_connect(&self, call: &Call<'_>) -> ApiResult<()> {
+        let review = call.review(Operation::Connect, call.name);
+        call.admission.mutate(&review, None, None).await?;
+        call.admission.validate(&review, None, None).await
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use storage::{NewObject, Outcome, StoredObject};
@@ -121,26 +122,8 @@ impl Registry {
     ) -> Result<Vec<Bytes>, ListError> {
         let scope = Some(call.namespace).filter(|_| call.resource.namespaced && !call.namespace.is_empty());
         let page = self.list(call.resource, scope, query)?;
-        let deletions = page.items.iter().map(|stored| async move {
-            let (namespace, name) = keys::split(call.resource, stored.key());
-            let one = Call {
-                namespace,
-                name,
-                subresource: "",
-                warnings: Mutex::default(),
-                resource: call.resource,
-                version: call.version,
-                user: call.user,
-                dry_run: call.dry_run,
-                admission: call.admission,
-            };
-            match self.delete(&one, options).await {
-                Ok(_) => Ok(()),
-                // Somebody else was faster: that is what was asked for.
-                Err(error) if error.reason() == "NotFound" => Ok(()),
-                Err(error) => Err(error),
-            }
-        });
+        let deletions: Vec<BoxFuture<'_, ApiResult<()>>> =
+            page.items.iter().map(|stored| Box::pin(self.delete_listed(call, stored, options)) as _).collect();
         let mut running = stream::iter(deletions).buffer_unordered(COLLECTION_WORKERS);
         let mut failed = None;
         while let Some(outcome) = running.next().await {
@@ -149,6 +132,18 @@ impl Registry {
         match failed {
             Some(error) => Err(error.into()),
             None => Ok(page.items.iter().map(|stored| stored.body().clone()).collect()),
+        }
+    }
+}
+
+impl Registry {
+    async fn delete_listed(&self, call: &Call<'_>, stored: &StoredObject, options: &DeleteOptions) -> ApiResult<()> {
+        let (namespace, name) = keys::split(call.resource, stored.key());
+        let one = Call { namespace, name, subresource: "", warnings: Mutex::default(), ..*call };
+        match self.delete(&one, options).await {
+            // Somebody else was faster: that is what was asked for.
+            Err(error) if error.reason() == "NotFound" => Ok(()),
+            other => other.map(drop),
         }
     }
 }

@@ -1,0 +1,106 @@
+//! Roles, bindings, pods and volumes, fed to the authorizers as they change: list and watch in this process, no HTTP.
+
+use std::sync::Arc;
+
+use apimachinery::ApiResult;
+use apimachinery::meta::ObjectExt as _;
+use apimachinery::watch::EventType;
+use auth::node::NodeGraph;
+use auth::rbac::Policy;
+use component_base::task::supervise;
+use futures::StreamExt as _;
+use registry::{ListError, ListQuery, Registry, WatchEvent, WatchQuery};
+use serde_json::Value;
+
+use crate::server::Inner;
+
+/// What takes the changes of one resource.
+type Sink = Arc<dyn Fn(EventType, &Value) + Send + Sync>;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Loads everything once, then follows the changes until shutdown.
+pub async fn start(server: &Arc<Inner>) -> ApiResult<()> {
+    let registry = &server.config.registry;
+    let policy = server.config.policy.clone();
+    let follow_policy: Sink = Arc::new(move |kind, object| feed_policy(&policy, kind, object));
+    let graph = server.config.node_graph.clone();
+    let follow_graph: Sink = Arc::new(move |kind, object| feed_graph(&graph, kind, object));
+    let followed = [
+        (RBAC, "clusterroles", &follow_policy),
+        (RBAC, "roles", &follow_policy),
+        (RBAC, "clusterrolebindings", &follow_policy),
+        (RBAC, "rolebindings", &follow_policy),
+        ("", "pods", &follow_graph),
+        ("", "persistentvolumes", &follow_graph),
+        ("storage.k8s.io", "volumeattachments", &follow_graph),
+        ("resource.k8s.io", "resourceslices", &follow_graph),
+    ];
+    for (group, plural, sink) in followed {
+        if registry.rows().newest(group, plural).is_none() {
+            continue;
+        }
+        let first = load(registry, group, plural, sink)?;
+        let (registry, sink) = (registry.clone(), sink.clone());
+        let mut first = Some(first);
+        supervise("authorizer-feed", &server.shutdown, move || {
+            let (registry, sink) = (registry.clone(), sink.clone());
+            let from = first.take();
+            async move { follow(&registry, group, plural, &sink, from).await }
+        });
+    }
+    Ok(())
+}
+
+/// Feeds all objects that there are; answers the revision to go on from.
+fn load(registry: &Registry, group: &str, plural: &str, sink: &Sink) -> ApiResult<u64> {
+    let Some(found) = registry.rows().newest(group, plural) else { return Ok(0) };
+    let page = registry.list(found.resource, None, &ListQuery::default()).map_err(|error| match error {
+        ListError::Api(error) | ListError::ExpiredToken(error, _) => error,
+    })?;
+    for stored in &page.items {
+        sink(EventType::Added, &stored.decode());
+    }
+    Ok(page.revision)
+}
+
+async fn follow(registry: &Registry, group: &str, plural: &str, sink: &Sink, from: Option<u64>) -> ApiResult<()> {
+    let Some(found) = registry.rows().newest(group, plural) else { return Ok(()) };
+    let from = match from {
+        Some(revision) => revision,
+        // The watch fell behind: what was deleted meanwhile is found by comparing at the next deletion of its kind.
+        None => load(registry, group, plural, sink)?,
+    };
+    let query = WatchQuery { resource_version: from.to_string(), ..WatchQuery::default() };
+    let mut watch = registry.watch(found.resource, None, query)?;
+    while let Some(event) = watch.next().await {
+        if let WatchEvent::Change { kind, body } = event?
+            && let Ok(object) = serde_json::from_slice::<Value>(&body)
+        {
+            sink(kind, &object);
+        }
+    }
+    Ok(())
+}
+
+fn feed_policy(policy: &Policy, kind: EventType, object: &Value) {
+    match kind {
+        EventType::Deleted => policy.delete(object),
+        _ => policy.upsert(object),
+    }
+}
+
+fn feed_graph(graph: &NodeGraph, kind: EventType, object: &Value) {
+    let name = object.name();
+    match (object.kind(), kind == EventType::Deleted) {
+        ("Pod", false) => graph.upsert_pod(object),
+        ("Pod", true) => graph.delete_pod(object.namespace(), name),
+        ("PersistentVolume", false) => graph.upsert_volume(object),
+        ("PersistentVolume", true) => graph.delete_volume(name),
+        ("VolumeAttachment", false) => graph.upsert_volume_attachment(object),
+        ("VolumeAttachment", true) => graph.delete_volume_attachment(name),
+        ("ResourceSlice", false) => graph.upsert_resource_slice(object),
+        ("ResourceSlice", true) => graph.delete_resource_slice(name),
+        _ => {}
+    }
+}

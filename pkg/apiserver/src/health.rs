@@ -1,0 +1,64 @@
+//! `/livez`, `/readyz`, `/healthz` and `/metrics`.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+
+use apimachinery::ApiResult;
+use http::{HeaderValue, StatusCode};
+
+use crate::context::Context;
+use crate::http::respond::{self, Response};
+
+/// `what` is `livez`, `readyz` or `healthz`, maybe with one check behind a slash.
+pub async fn serve(context: &Context<'_>, what: &str) -> ApiResult<Response> {
+    let (endpoint, only) = what.split_once('/').unwrap_or((what, ""));
+    let mut checks: Vec<(&str, Result<(), String>)> = vec![("ping", Ok(())), ("log", Ok(()))];
+    if endpoint != "livez" {
+        checks.push(("etcd", context.registry().ready().await.map_err(|e| e.message().to_owned())));
+        checks.push(("poststarthook/rbac/bootstrap-roles", started(context)));
+    }
+    if endpoint == "readyz" {
+        checks.push(("shutdown", running(context)));
+    }
+    let excluded: Vec<&str> = context.query.all("exclude").collect();
+    checks.retain(|(name, _)| !excluded.contains(name) && (only.is_empty() || *name == only));
+    if checks.is_empty() && !only.is_empty() {
+        return Err(apimachinery::ApiError::page_not_found());
+    }
+    Ok(report(endpoint, &checks, context.query.find("verbose").is_some()))
+}
+
+fn started(context: &Context<'_>) -> Result<(), String> {
+    if context.server.started.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".to_owned()) }
+}
+
+fn running(context: &Context<'_>) -> Result<(), String> {
+    if context.server.shutdown.is_triggered() { Err("process is shutting down".to_owned()) } else { Ok(()) }
+}
+
+fn report(endpoint: &str, checks: &[(&str, Result<(), String>)], verbose: bool) -> Response {
+    let failed = checks.iter().any(|(_, outcome)| outcome.is_err());
+    if !failed && !verbose {
+        return respond::text(StatusCode::OK, "ok");
+    }
+    let mut text = String::new();
+    for (name, outcome) in checks {
+        // Causes are for the log, not for whoever asks without credentials. Writing to a String cannot fail.
+        let _ = match outcome {
+            Ok(()) => writeln!(text, "[+]{name} ok"),
+            Err(cause) => {
+                tracing::debug!(check = name, cause, "not healthy");
+                writeln!(text, "[-]{name} failed: reason withheld")
+            }
+        };
+    }
+    let end = if failed { "failed" } else { "passed" };
+    let _ = writeln!(text, "{endpoint} check {end}");
+    let code = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+    respond::text(code, text)
+}
+
+pub fn metrics() -> Response {
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    respond::typed(kind, component_base::metrics::render())
+}

@@ -1,0 +1,100 @@
+//! Request bodies as trees: media type, kind, unknown fields, types.
+
+use apimachinery::decode::{ContentType, Decoded, decode};
+use apimachinery::meta::{ObjectExt as _, object_mut};
+use apimachinery::{ApiError, ApiResult, GroupVersion, GroupVersionKind};
+use apis::schema;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use super::options::{FieldValidation, field_validation};
+use crate::context::Context;
+use crate::http::body::RequestBody;
+
+/// A body that fits its endpoint, with what to warn about.
+pub struct Body {
+    pub object: Value,
+    pub warnings: Vec<String>,
+}
+
+/// The media type of the body, without parameters.
+pub fn media_type<'a>(context: &'a Context<'_>) -> &'a str {
+    let text = context.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    text.split(';').next().unwrap_or("").trim()
+}
+
+pub fn unsupported(accepted: &str) -> ApiError {
+    ApiError::unsupported_media_type(format!(
+        "the body of the request was in an unknown format - accepted media types include: {accepted}"
+    ))
+}
+
+/// The body as a tree, whatever it is.
+pub fn tree(context: &Context<'_>, bytes: &[u8]) -> ApiResult<Decoded> {
+    match media_type(context) {
+        "" | "application/json" | "*/*" => decode(bytes, ContentType::Json),
+        "application/yaml" | "text/yaml" => decode(bytes, ContentType::Yaml),
+        _ => Err(unsupported("application/json, application/yaml")),
+    }
+}
+
+/// Reads an object of the kind that the endpoint takes.
+pub async fn object(context: &Context<'_>, kind: &GroupVersionKind, body: RequestBody) -> ApiResult<Body> {
+    let bytes = body.read().await?;
+    object_of_bytes(context, kind, &bytes)
+}
+
+pub fn object_of_bytes(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Body> {
+    let validation = field_validation(context)?;
+    let Decoded { mut object, duplicates } = tree(context, bytes)?;
+    if !object.is_object() {
+        let text = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
+        return Err(ApiError::bad_request(text));
+    }
+    settle_kind(&mut object, kind)?;
+    let warnings = settle(&mut object, kind, &duplicates, validation)?;
+    Ok(Body { object, warnings })
+}
+
+/// Brings the tree into its kind's form: what the kind does not have goes, and is reported as asked for. Answers the
+/// warnings.
+pub fn settle(
+    object: &mut Value,
+    kind: &GroupVersionKind,
+    duplicates: &[String],
+    validation: FieldValidation,
+) -> ApiResult<Vec<String>> {
+    let unknown = schema::conform(kind, object).map_err(|why| schema::decode_error(kind, &why))?;
+    if unknown.is_empty() && duplicates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let texts = schema::strict_messages(&unknown, duplicates);
+    match validation {
+        FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Warn => Ok(texts),
+        FieldValidation::Strict => Err(schema::strict_error(kind, &texts)),
+    }
+}
+
+/// Fills in apiVersion and kind where both are missing; refuses others than the endpoint's.
+fn settle_kind(object: &mut Value, kind: &GroupVersionKind) -> ApiResult<()> {
+    let expected = GroupVersion::new(&*kind.group, &*kind.version).to_string();
+    let (api_version, name) = (object.api_version(), object.kind());
+    if !api_version.is_empty() && api_version != expected {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+        )));
+    }
+    if !name.is_empty() && name != kind.kind {
+        let (version, expected) = (&kind.version, &kind.kind);
+        return Err(ApiError::bad_request(format!(
+            "{name} in version {version:?} cannot be handled as a {expected}: the kind in the data ({name}) does not match \
+             the expected kind ({expected})"
+        )));
+    }
+    let map = object_mut(object);
+    map.insert("apiVersion".to_owned(), expected.into());
+    map.insert("kind".to_owned(), kind.kind.as_str().into());
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Requests for resources: from a path to the registry and back.
+
+mod decode;
+mod list;
+mod options;
+mod patch;
+mod render;
+mod reviews;
+mod subresource;
+mod table;
+mod watch;
+mod write;
+
+use apimachinery::{ApiError, ApiResult};
+use http::StatusCode;
+use registry::Found;
+
+use crate::context::{Context, method_not_allowed};
+use crate::http::body::RequestBody;
+use crate::http::negotiate::negotiate;
+use crate::http::respond::Response;
+
+pub use list::list;
+
+pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
+    let info = &context.info;
+    let rows = context.registry().rows();
+    let found = rows.find(info.group, info.version, info.resource).ok_or_else(ApiError::page_not_found)?;
+    check_scope(context, found)?;
+    if !info.subresource.is_empty() {
+        return subresource::serve(context, found, body).await;
+    }
+    if !found.resource.verbs.contains(info.verb) {
+        return Err(method_not_allowed());
+    }
+    match info.verb {
+        "get" => get(context, found),
+        "list" => list(context, found),
+        "watch" => watch::serve(context, found),
+        "create" if found.resource.virtual_resource => reviews::serve(context, found, body).await,
+        "create" => write::create(context, found, body).await,
+        "update" => write::update(context, found, body, "").await,
+        "patch" => write::patch(context, found, body, "").await,
+        "delete" => write::delete(context, found, body).await,
+        "deletecollection" => write::delete_collection(context, found, body).await,
+        _ => Err(method_not_allowed()),
+    }
+}
+
+/// Names and namespaces must fit the kind of resource.
+fn check_scope(context: &Context<'_>, found: Found) -> ApiResult<()> {
+    let info = &context.info;
+    let namespaced = found.resource.namespaced;
+    if !namespaced && !info.namespace.is_empty() && info.resource != "namespaces" {
+        return Err(ApiError::page_not_found());
+    }
+    if namespaced && info.namespace.is_empty() {
+        if !info.name.is_empty() {
+            return Err(ApiError::page_not_found());
+        }
+        if !matches!(info.verb, "list" | "watch") {
+            return Err(method_not_allowed());
+        }
+    }
+    Ok(())
+}
+
+fn get(context: &Context<'_>, found: Found) -> ApiResult<Response> {
+    let media = negotiate(context.headers(), &context.query, true)?;
+    let version = context.query.get("resourceVersion");
+    if !version.is_empty() {
+        context.registry().not_older_than(version)?;
+    }
+    let stored = context.registry().get(found.resource, &context.info.namespace, &context.info.name)?;
+    render::object(context, found, stored.body().clone(), StatusCode::OK, media)
+}

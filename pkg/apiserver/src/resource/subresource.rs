@@ -1,0 +1,117 @@
+//! Endpoints below an object: scale, binding, eviction, token, and the parts of objects that have rules of their own.
+
+use apimachinery::meta::ObjectExt as _;
+use apimachinery::{ApiError, ApiResult, GroupResource, GroupVersionKind};
+use http::StatusCode;
+use registry::{Call, Change, Found};
+use serde_json::{Value, json};
+
+use super::{decode, get, options, patch, write};
+use crate::context::{Context, method_not_allowed};
+use crate::http::body::RequestBody;
+use crate::http::negotiate::negotiate;
+use crate::http::respond::{self, Response};
+use crate::stream;
+
+pub async fn serve(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
+    let info = &context.info;
+    let sub = found.resource.subresource(info.subresource).ok_or_else(ApiError::page_not_found)?;
+    let streams = matches!(sub.name, "exec" | "attach" | "portforward" | "log" | "proxy");
+    if !streams && (!sub.verbs.contains(info.verb) || !info.rest.is_empty()) {
+        return Err(method_not_allowed());
+    }
+    match (found.resource.plural, sub.name) {
+        ("pods", "binding") => binding(context, found, body).await,
+        ("pods", "eviction") => eviction(context, found, body).await,
+        ("serviceaccounts", "token") => token(context, found, body).await,
+        (_, "scale") => scale(context, found, body).await,
+        _ if streams => stream::serve(context, found, body).await,
+        _ => match info.verb {
+            "get" => get(context, found),
+            "update" => write::update(context, found, body, sub.name).await,
+            "patch" => write::patch(context, found, body, sub.name).await,
+            _ => Err(method_not_allowed()),
+        },
+    }
+}
+
+fn created(context: &Context<'_>, call: &Call<'_>) -> ApiResult<Response> {
+    let media = negotiate(context.headers(), &context.query, false)?;
+    let status = json!({ "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "code": 201 });
+    let mut response = respond::value(StatusCode::CREATED, &status, media)?;
+    respond::add_warnings(response.headers_mut(), &call.take_warnings());
+    Ok(response)
+}
+
+async fn binding(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
+    let kind = GroupVersionKind::new("", "v1", "Binding");
+    let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
+    let call = context.call(found, "binding")?;
+    if !object.name().is_empty() && object.name() != call.name {
+        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+    }
+    context.registry().bind(&call, &object).await?;
+    created(context, &call)
+}
+
+/// The old endpoint `bindings`, where the body names the pod.
+pub async fn bind_named(context: &Context<'_>, binding: &Value) -> ApiResult<Response> {
+    let rows = context.registry().rows();
+    let pods = rows.newest("", "pods").ok_or_else(ApiError::page_not_found)?;
+    let call = Call { name: binding.name(), ..context.call(pods, "binding")? };
+    context.registry().bind(&call, binding).await?;
+    created(context, &call)
+}
+
+async fn eviction(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
+    let kind = GroupVersionKind::new("policy", "v1", "Eviction");
+    let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
+    if !object.name().is_empty() && object.name() != context.info.name {
+        return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let deletion = object.get("deleteOptions").cloned().unwrap_or(Value::Null);
+    let dry_run = context.query.dry_run()? || !deletion.array_at("dryRun").is_empty();
+    let call = Call { dry_run, ..context.call(found, "eviction")? };
+    context.registry().evict(&call, &object, &options::delete_of_tree(&deletion)?).await?;
+    created(context, &call)
+}
+
+async fn token(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
+    let media = negotiate(context.headers(), &context.query, false)?;
+    let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
+    let decode::Body { mut object, warnings } = decode::object(context, &kind, body).await?;
+    let registry = context.registry();
+    let account = registry.get(found.resource, &context.info.namespace, &context.info.name)?.decode();
+    let call = context.call(found, "token")?;
+    registry.admit_create(&call, &kind, &mut object).await?;
+    let get = |resource: &GroupResource, namespace: &str, name: &str| {
+        registry.read(&resource.group, &resource.resource, namespace, name)
+    };
+    let answer = auth::token::token_request(&context.server.config.issuer, &account, object, get)?;
+    let mut response = respond::value(StatusCode::CREATED, &answer, media)?;
+    respond::add_warnings(response.headers_mut(), &warnings);
+    Ok(response)
+}
+
+async fn scale(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
+    let media = negotiate(context.headers(), &context.query, false)?;
+    let kind = GroupVersionKind::new("autoscaling", "v1", "Scale");
+    let call = context.call(found, "scale")?;
+    let registry = context.registry();
+    let scale = match context.info.verb {
+        "get" => registry.get_scale(found.resource, call.namespace, call.name)?,
+        "update" => {
+            let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
+            registry.update_scale(&call, Change::Replace(&object)).await?
+        }
+        _ => {
+            let bytes = body.read().await?;
+            let patch = patch::Patch::read(context, &kind, &bytes)?;
+            let apply = |current: Value| patch.apply(current).map(|(new, _)| new);
+            registry.update_scale(&call, Change::Patch(&apply)).await?
+        }
+    };
+    let mut response = respond::value(StatusCode::OK, &scale, media)?;
+    respond::add_warnings(response.headers_mut(), &call.take_warnings());
+    Ok(response)
+}
