@@ -1,1 +1,109 @@
-//! Skeleton.
+//! The controllers: loops that make what is there into what was asked for, one for each kind.
+//!
+//! They talk to the API only through `client`, and must not know storage, the API server or each other. Every one has
+//! the same shape (see [`skeleton`]): informers feed keys into a work queue, `sync(key)` reads caches, a pure function
+//! plans, a thin async part applies. Start reading at [`skeleton`], then [`replicaset`].
+
+mod deployment;
+mod discovery;
+mod expectations;
+mod garbage;
+mod namespace;
+mod owner;
+mod pod;
+mod replicaset;
+mod root_ca;
+mod service_account;
+mod skeleton;
+mod template;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use client::election::{Election, Timings};
+use client::{Client, Informers, Recorder};
+use component_base::Shutdown;
+use component_base::task::supervise;
+use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::ReplicationController;
+use tokio::task::JoinHandle;
+
+pub use skeleton::{ClientFor, Error};
+
+use skeleton::Context;
+
+/// The Lease that one process holds while it runs the controllers.
+const LEASE: &str = "kube-controller-manager";
+
+/// What the controllers need to know of the cluster.
+#[derive(Clone)]
+pub struct Config {
+    /// Acts as `system:kube-controller-manager`: reads for all caches, and holds the lease.
+    pub client: Client,
+    /// Makes the client of one controller, given its ServiceAccount's name in `kube-system`, e.g.
+    /// `deployment-controller`. `None` lets all act through `client`.
+    pub client_for: Option<ClientFor>,
+    /// Caches to share with other loops of the process; `None` makes own ones.
+    pub informers: Option<Informers>,
+    /// Where nodes get their pod addresses from, e.g. `10.42.0.0/16`. `None` leaves that to others.
+    pub cluster_cidr: Option<String>,
+    /// Must differ between processes, e.g. `<host>_<uuid>`.
+    pub identity: String,
+    /// The certificates that every pod may verify the API server with.
+    pub root_ca_pem: String,
+    pub timings: Timings,
+}
+
+/// Runs all controllers whenever this process holds the lease, until `shutdown`.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    let election = Election::new(LEASE, &config.identity, config.timings);
+    let config = Arc::new(config);
+    client::election::run(config.client.clone(), election, shutdown, |term| {
+        let config = config.clone();
+        async move {
+            let tasks = start(&config, &term);
+            futures::future::join_all(tasks).await;
+        }
+    })
+    .await;
+    Ok(())
+}
+
+/// Starts every controller under `term`.
+fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
+    let informers = config.informers.clone().unwrap_or_else(|| Informers::new(config.client.clone(), term.clone()));
+    let starter = Starter { config: config.clone(), informers, term: term.clone() };
+    vec![
+        starter.start("deployment-controller", deployment::run),
+        starter.start("replicaset-controller", replicaset::run::<ReplicaSet>),
+        starter.start("replication-controller", replicaset::run::<ReplicationController>),
+        starter.start("namespace-controller", namespace::run),
+        starter.start("generic-garbage-collector", garbage::run),
+        starter.start("service-account-controller", service_account::run),
+        starter.start("root-ca-cert-publisher", {
+            let pem = config.root_ca_pem.clone();
+            move |context| root_ca::run(context, pem.clone())
+        }),
+    ]
+}
+
+struct Starter {
+    config: Arc<Config>,
+    informers: Informers,
+    term: Shutdown,
+}
+
+impl Starter {
+    /// Runs one controller under its own identity; `name` is its ServiceAccount and the source of its Events.
+    fn start<F, Fut>(&self, name: &'static str, run: F) -> JoinHandle<()>
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let client = self.config.client_for.as_ref().map_or_else(|| self.config.client.clone(), |make| make(name));
+        let recorder = Recorder::new(client.clone(), name, "", &self.term);
+        let context = Context { client, informers: self.informers.clone(), recorder, shutdown: self.term.clone() };
+        supervise(name, &self.term, move || -> BoxFuture<'static, Result<(), Error>> { Box::pin(run(context.clone())) })
+    }
+}
