@@ -1,7 +1,9 @@
 //! Compiles `api/schema/types.tsv` into static tables: no text is parsed at run time and nothing needs relocation.
+//! Packs the documents of `api/openapi-spec` with gzip, the form in which they are sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 type Failure = Box<dyn std::error::Error>;
@@ -13,7 +15,64 @@ fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed={}", table.display());
     println!("cargo::rerun-if-changed=build.rs");
     std::fs::write(out.join("schema_table.rs"), schema_table(&table)?)?;
+    let specs = root.join("api/openapi-spec");
+    println!("cargo::rerun-if-changed={}", specs.display());
+    std::fs::write(out.join("openapi_table.rs"), openapi_table(&specs, &out)?)?;
     Ok(())
+}
+
+/// Packs every document and lists them: path below `/openapi/v3`, hash, packed bytes.
+fn openapi_table(specs: &Path, out: &Path) -> Result<String, Failure> {
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(specs.join("v3"))? {
+        names.extend(entry?.file_name().to_str().filter(|n| n.ends_with("_openapi.json")).map(str::to_owned));
+    }
+    names.sort();
+    let mut rows = String::new();
+    for name in &names {
+        let path = name.trim_end_matches("_openapi.json").replace("__", "/");
+        writeln!(rows, "    {},", packed(&specs.join("v3").join(name), &path, out)?)?;
+    }
+    let swagger = packed(&specs.join("swagger.json"), "v2", out)?;
+    Ok(format!("static V3: [Document; {}] = [\n{rows}];\nstatic V2: Document = {swagger};\n", names.len()))
+}
+
+fn packed(file: &Path, path: &str, out: &Path) -> Result<String, Failure> {
+    let text = without_blanks(&std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?);
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(&text)?;
+    let target = out.join(format!("openapi_{}.gz", path.replace('/', "_")));
+    std::fs::write(&target, encoder.finish()?)?;
+    let hash = fnv(&text);
+    Ok(format!(
+        "Document {{ path: {path:?}, hash: \"{hash:016X}\", gzip: include_bytes!({:?}) }}",
+        target.display().to_string()
+    ))
+}
+
+/// Drops the indentation of JSON.
+fn without_blanks(text: &[u8]) -> Vec<u8> {
+    let (mut out, mut in_string, mut escaped) = (Vec::with_capacity(text.len()), false, false);
+    for byte in text {
+        if in_string {
+            out.push(*byte);
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+        } else if !byte.is_ascii_whitespace() {
+            in_string = *byte == b'"';
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+/// FNV-1a: tells documents apart; nothing depends on its strength.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// All texts in one string; equal ones are kept once.

@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod check;
 pub mod diff;
+pub mod openapi;
 pub mod podspec;
 pub mod quantity;
 pub mod resource;
@@ -30,6 +31,7 @@ mod policy;
 mod rbac;
 mod scheduling;
 mod storage;
+mod workload;
 
 #[cfg(test)]
 mod testing;

@@ -46,6 +46,8 @@ pub struct Resource {
     pub cells: fn(&Object, now: i64) -> Vec<Value>,
     /// Field selectors besides `metadata.name` and `metadata.namespace`: label and reader.
     pub selectable: &'static [(&'static str, fn(&Object) -> String)],
+    /// Other labels of selectable fields, as this group calls them: alias, label of `selectable`.
+    pub selector_aliases: &'static [(&'static str, &'static str)],
     /// Not kept in the store: a question that is answered (TokenReview, SubjectAccessReview, …).
     pub virtual_resource: bool,
 }
@@ -79,6 +81,7 @@ impl Resource {
             columns: crate::cells::NAME_AGE,
             cells: crate::cells::name_age,
             selectable: &[],
+            selector_aliases: &[],
             virtual_resource: false,
         }
     }

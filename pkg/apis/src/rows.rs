@@ -6,9 +6,7 @@ use crate::resource::Resource;
 
 static ALL: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     let groups: &[&[Resource]] = &[
-        crate::core::POD_ROWS,
-        crate::core::CLUSTER_ROWS,
-        crate::core::NAMESPACED_ROWS,
+        crate::core::ROWS,
         crate::apiextensions::AGGREGATION_ROWS,
         crate::apps::ROWS,
         crate::events::ROWS,

@@ -1,0 +1,60 @@
+//! The OpenAPI documents of the built-in kinds, packed at build time and sent as they are (`Content-Encoding: gzip`).
+//! They are made by `hack/openapi` from the same facts as [`crate::schema`].
+
+include!(concat!(env!("OUT_DIR"), "/openapi_table.rs"));
+
+/// A document in static memory.
+pub struct Document {
+    /// Below `/openapi/v3`: `api/v1`, `apis/apps/v1`.
+    pub path: &'static str,
+    /// Changes with the content; part of the URL in the index, so that clients may keep the document for ever.
+    pub hash: &'static str,
+    /// The JSON text, packed with gzip.
+    pub gzip: &'static [u8],
+}
+
+/// `/openapi/v3`: where the document of each group version is.
+pub fn v3_index() -> serde_json::Value {
+    let entry = |d: &Document| {
+        let url = format!("/openapi/v3/{}?hash={}", d.path, d.hash);
+        (d.path.to_owned(), serde_json::json!({ "serverRelativeURL": url }))
+    };
+    serde_json::json!({ "paths": V3.iter().map(entry).collect::<serde_json::Map<_, _>>() })
+}
+
+/// All documents of v3, by path.
+pub fn v3_documents() -> &'static [Document] {
+    &V3
+}
+
+/// The document of a group version, by its path below `/openapi/v3` (`apis/apps/v1`).
+pub fn v3(path: &str) -> Option<&'static Document> {
+    V3.binary_search_by(|d| d.path.cmp(path)).ok().map(|at| &V3[at])
+}
+
+/// `/openapi/v2`: everything in one document.
+pub fn v2() -> &'static Document {
+    &V2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_served_version_has_a_document() {
+        for row in crate::all() {
+            for version in row.versions {
+                let path = if row.group.is_empty() {
+                    format!("api/{version}")
+                } else {
+                    format!("apis/{}/{version}", row.group)
+                };
+                let document = v3(&path).unwrap_or_else(|| panic!("no document for {path}: run hack/openapi"));
+                assert!(v3_index()["paths"][&path]["serverRelativeURL"].as_str().unwrap().contains(document.hash));
+            }
+        }
+        let total: usize = V3.iter().chain([&V2]).map(|d| d.gzip.len()).sum();
+        assert!(total < 2_000_000, "{total} bytes are embedded");
+    }
+}
