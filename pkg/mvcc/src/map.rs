@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::Record;
 
 /// Most records in a leaf and children in a branch. Copying a shared leaf touches each record's count, so leaves are
 /// kept small.
-const WIDTH: usize = 32;
+/// (Tests use narrow nodes for high trees.)
+const WIDTH: usize = if cfg!(test) { 4 } else { 32 };
 
 #[derive(Clone, Default)]
 pub(crate) struct Map {
@@ -17,14 +20,22 @@ pub(crate) struct Map {
 #[derive(Clone)]
 enum Node {
     Leaf(Vec<Arc<Record>>),
-    Branch { length: usize, children: Vec<Arc<Node>> },
+    Branch { length: usize, children: Vec<Child> },
+}
+
+/// A child and a key that separates it from the one before: not greater than any of its keys. Of a first child it means
+/// nothing, since smaller keys are put there too.
+#[derive(Clone)]
+struct Child {
+    from: Bytes,
+    node: Arc<Node>,
 }
 
 /// What an insertion did to a node.
 struct Inserted {
     previous: Option<Arc<Record>>,
     /// The right half, when the node had to be split.
-    split: Option<Arc<Node>>,
+    split: Option<Child>,
 }
 
 impl Map {
@@ -39,7 +50,7 @@ impl Map {
                 Node::Leaf(records) => {
                     return records.binary_search_by(|record| record.key().cmp(key)).ok().map(|at| &records[at]);
                 }
-                Node::Branch { children, .. } => node = &children[child_for(children, key)],
+                Node::Branch { children, .. } => node = &children[child_for(children, key)].node,
             }
         }
     }
@@ -52,8 +63,9 @@ impl Map {
         };
         let Inserted { previous, split } = Arc::make_mut(root).insert(record);
         if let Some(right) = split {
-            let length = root.len() + right.len();
-            *root = Arc::new(Node::Branch { length, children: vec![root.clone(), right] });
+            let length = root.len() + right.node.len();
+            let left = Child { from: Bytes::new(), node: root.clone() };
+            *root = Arc::new(Node::Branch { length, children: vec![left, right] });
         }
         previous
     }
@@ -69,7 +81,7 @@ impl Map {
         } else if let Node::Branch { children, .. } = &**root
             && children.len() == 1
         {
-            let only = children[0].clone();
+            let only = children[0].node.clone();
             *root = only;
         }
         removed
@@ -84,8 +96,8 @@ impl Map {
                 Node::Leaf(records) => return before + records.partition_point(|record| record.key() < key),
                 Node::Branch { children, .. } => {
                     let at = child_for(children, key);
-                    before += children[..at].iter().map(|child| child.len()).sum::<usize>();
-                    node = &children[at];
+                    before += children[..at].iter().map(|child| child.node.len()).sum::<usize>();
+                    node = &children[at].node;
                 }
             }
         }
@@ -105,7 +117,7 @@ impl Map {
                 Node::Branch { children, .. } => {
                     let at = child_for(children, start);
                     iter.stack.push((node.clone(), at + 1));
-                    node = &children[at];
+                    node = &children[at].node;
                 }
             }
         }
@@ -113,8 +125,15 @@ impl Map {
 }
 
 /// The child whose range holds `key`: the last that starts at or before it.
-fn child_for(children: &[Arc<Node>], key: &[u8]) -> usize {
-    children.partition_point(|child| child.first_key() <= key).saturating_sub(1)
+fn child_for(children: &[Child], key: &[u8]) -> usize {
+    children.partition_point(|child| &*child.from <= key).saturating_sub(1)
+}
+
+impl Child {
+    fn leaf(records: Vec<Arc<Record>>) -> Self {
+        // The record's key is copied: the separator may outlive it.
+        Self { from: Bytes::copy_from_slice(records[0].key()), node: Arc::new(Node::Leaf(records)) }
+    }
 }
 
 impl Node {
@@ -125,35 +144,28 @@ impl Node {
         }
     }
 
-    fn first_key(&self) -> &[u8] {
-        let mut node = self;
-        loop {
-            match node {
-                Self::Leaf(records) => return records.first().map_or(&[], |record| record.key()),
-                Self::Branch { children, .. } => node = &children[0],
-            }
-        }
-    }
-
     fn insert(&mut self, record: Arc<Record>) -> Inserted {
         match self {
             Self::Leaf(records) => match records.binary_search_by(|probe| probe.key().cmp(record.key())) {
                 Ok(at) => Inserted { previous: Some(std::mem::replace(&mut records[at], record)), split: None },
                 Err(at) => {
                     records.insert(at, record);
-                    Inserted { previous: None, split: split(records, at).map(|right| Arc::new(Self::Leaf(right))) }
+                    Inserted { previous: None, split: split(records, at).map(Child::leaf) }
                 }
             },
             Self::Branch { length, children } => {
                 let at = child_for(children, record.key());
-                let Inserted { previous, split: new_child } = Arc::make_mut(&mut children[at]).insert(record);
+                let Inserted { previous, split: new_child } = Arc::make_mut(&mut children[at].node).insert(record);
                 *length += usize::from(previous.is_none());
                 let Some(new_child) = new_child else { return Inserted { previous, split: None } };
                 children.insert(at + 1, new_child);
                 let right = split(children, at + 1).map(|right| {
-                    let moved = right.iter().map(|child| child.len()).sum();
+                    let moved = right.iter().map(|child| child.node.len()).sum();
                     *length -= moved;
-                    Arc::new(Self::Branch { length: moved, children: right })
+                    Child {
+                        from: right[0].from.clone(),
+                        node: Arc::new(Self::Branch { length: moved, children: right }),
+                    }
                 });
                 Inserted { previous, split: right }
             }
@@ -169,9 +181,9 @@ impl Node {
             }
             Self::Branch { length, children } => {
                 let at = child_for(children, key);
-                let removed = Arc::make_mut(&mut children[at]).remove(key)?;
+                let removed = Arc::make_mut(&mut children[at].node).remove(key)?;
                 *length -= 1;
-                if children[at].len() == 0 {
+                if children[at].node.len() == 0 {
                     children.remove(at);
                 } else {
                     merge_around(children, at);
@@ -201,20 +213,23 @@ fn split<T>(items: &mut Vec<T>, inserted_at: usize) -> Option<Vec<T>> {
 }
 
 /// Joins a thin child with a neighbour when both fit into one node with room to spare.
-fn merge_around(children: &mut Vec<Arc<Node>>, at: usize) {
-    if children[at].width() > WIDTH / 4 || children.len() < 2 {
+fn merge_around(children: &mut Vec<Child>, at: usize) {
+    if children[at].node.width() > WIDTH / 4 || children.len() < 2 {
         return;
     }
     let left = if at + 1 < children.len() { at } else { at - 1 };
-    if children[left].width() + children[left + 1].width() > WIDTH * 3 / 4 {
+    if children[left].node.width() + children[left + 1].node.width() > WIDTH * 3 / 4 {
         return;
     }
-    let right = children.remove(left + 1);
-    match (Arc::make_mut(&mut children[left]), &*right) {
+    let Child { from, node } = children.remove(left + 1);
+    match (Arc::make_mut(&mut children[left].node), &*node) {
         (Node::Leaf(records), Node::Leaf(more)) => records.extend(more.iter().cloned()),
         (Node::Branch { length, children }, Node::Branch { length: more_length, children: more }) => {
             *length += more_length;
+            let joint = children.len();
             children.extend(more.iter().cloned());
+            // It is no first child any more, so its separator has to be right from here on.
+            children[joint].from = from;
         }
         // Siblings are of one height.
         _ => unreachable!("a leaf beside a branch"),
@@ -236,7 +251,7 @@ impl Iter {
                     self.leaf = Some((node, 0));
                     return;
                 }
-                Node::Branch { children, .. } => children[0].clone(),
+                Node::Branch { children, .. } => children[0].node.clone(),
             };
             self.stack.push((node, 1));
             node = next;
@@ -262,7 +277,7 @@ impl Iterator for Iter {
             match children.get(*at).cloned() {
                 Some(child) => {
                     *at += 1;
-                    self.descend(child);
+                    self.descend(child.node);
                 }
                 None => {
                     self.stack.pop();

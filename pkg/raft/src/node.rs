@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mvcc::{Outcome, Store, Transaction};
 use openraft::async_runtime::WatchReceiver;
@@ -148,12 +148,14 @@ impl Node {
         node_id: u64,
         directory: Option<DataDirectory>,
     ) -> Result<Self, OpenError> {
+        let started = Instant::now();
         let store = Store::new(config.limits.clone());
         let (log, machine) = {
             let (for_load, store) = (config.clone(), store.clone());
             let loading = tokio::task::spawn_blocking(move || load(&for_load, &disk, store));
             loading.await.map_err(|error| not_ready(&config.data_dir, &error))??
         };
+        let loaded = started.elapsed();
         let raft = start_raft(&config, node_id, log.clone(), machine.clone()).await?;
         let node = Self {
             proposals: Arc::new(Semaphore::new(config.proposals_bytes_max as usize / PERMIT_BYTES)),
@@ -172,7 +174,11 @@ impl Node {
         node.checkpoint_behind();
         let ready = timeout(READY_TIMEOUT, node.become_ready(node_id, &config.peer_address)).await;
         match ready.unwrap_or_else(|_| Err("no leader was elected in time".to_owned())) {
-            Ok(()) => Ok(node),
+            Ok(()) => {
+                let (keys, revision) = (node.store.statistics().keys, node.store.revision().get());
+                tracing::info!(keys, revision, ?loaded, ready = ?started.elapsed(), "opened the store");
+                Ok(node)
+            }
             Err(detail) => {
                 node.shutdown().await;
                 Err(OpenError::NotReady { path: config.data_dir, detail })

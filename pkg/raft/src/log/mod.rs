@@ -188,7 +188,7 @@ impl LogStore {
 
     /// Bytes of all segment files.
     pub(crate) fn size(&self) -> u64 {
-        self.shared.state.lock().segments.len() as u64 * self.shared.config.segment_bytes
+        self.shared.state.lock().segments.iter().map(|segment| segment.file.len().unwrap_or(0)).sum()
     }
 
     pub(crate) fn last_log_id(&self) -> Option<LogId> {

@@ -22,6 +22,7 @@ use crate::types::{Entry, IoFlushed, LogId, Vote};
 const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Room that is kept for what the log itself has to write when the disk is full.
 const RESERVED_BYTES: u64 = 1 << 20;
+const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
@@ -81,7 +82,9 @@ struct Spare {
 impl Writer {
     pub(super) fn start(shared: Arc<Shared>, disk: Arc<dyn Disk>, position: Position) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let mut run = Run { shared, disk, queue: queue.clone(), position, buffer: Vec::new() };
+        let newest = shared.state.lock().segments.last().map(|segment| segment.file.clone());
+        let capacity = newest.map_or(Ok(0), |file| file.len())?;
+        let mut run = Run { shared, disk, queue: queue.clone(), position, capacity, buffer: Vec::new() };
         run.publish_remaining();
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || run.run())?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)) })
@@ -174,14 +177,18 @@ struct Run {
     disk: Arc<dyn Disk>,
     queue: Arc<Queue>,
     position: Position,
+    /// Length of the segment that is written to.
+    capacity: u64,
     buffer: Vec<u8>,
 }
 
 impl Run {
     fn run(&mut self) {
-        let _ = self.prepare_spare();
-        while let Some(jobs) = self.next_jobs() {
-            let mut jobs = VecDeque::from(jobs);
+        if self.position.offset.is_some() {
+            // The first segment of all is small and made at once; its successor is made then.
+            self.spawn_spare();
+        }
+        while let Some(mut jobs) = self.next_jobs() {
             while !jobs.is_empty() {
                 if !self.write_some(&mut jobs) {
                     jobs.into_iter().for_each(refuse);
@@ -194,12 +201,12 @@ impl Run {
     }
 
     /// Waits for work; `None` when there is none left and the log is closed.
-    fn next_jobs(&mut self) -> Option<Vec<Job>> {
+    fn next_jobs(&mut self) -> Option<VecDeque<Job>> {
         let queue = self.queue.clone();
         let mut state = queue.state.lock();
         loop {
             if !state.jobs.iter().all(Job::is_lazy) {
-                return Some(state.jobs.drain(..).collect());
+                return Some(std::mem::take(&mut state.jobs));
             }
             if state.stop {
                 return None;
@@ -303,8 +310,8 @@ impl Run {
     fn write(&mut self, frame: &mut Option<FrameBuilder>, bytes: &mut Vec<u8>) -> io::Result<u64> {
         if let Some(builder) = frame.as_ref() {
             let size = (builder.len() as u64).next_multiple_of(8);
-            if self.position.offset.is_none_or(|offset| offset + size > self.shared.config.segment_bytes) {
-                self.begin_segment()?;
+            if self.position.offset.is_none_or(|offset| offset + size > self.capacity) {
+                self.begin_segment(size)?;
             }
         }
         let (segment, file) = self.current().ok_or_else(|| io::Error::other("the log has no segment"))?;
@@ -327,8 +334,12 @@ impl Run {
     }
 
     /// Makes the spare file the newest segment and writes its first frame.
-    fn begin_segment(&mut self) -> io::Result<()> {
-        let file = self.take_spare()?;
+    fn begin_segment(&mut self, frame_bytes: u64) -> io::Result<()> {
+        // Nobody waits long for a first start.
+        let first = self.position.next_segment == 1 && frame_bytes < FIRST_SEGMENT_BYTES / 2;
+        let bytes = if first { FIRST_SEGMENT_BYTES } else { self.shared.config.segment_bytes };
+        let file = self.take_spare(bytes.min(self.shared.config.segment_bytes))?;
+        self.capacity = file.len()?;
         let id = self.position.next_segment;
         self.disk.rename(SPARE, &segment::name(id))?;
         self.position.next_segment += 1;
@@ -352,7 +363,7 @@ impl Run {
     }
 
     /// The spare file, made now if there is none.
-    fn take_spare(&mut self) -> io::Result<Arc<dyn DiskFile>> {
+    fn take_spare(&mut self, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut spare = self.queue.spare.lock();
         while spare.in_work {
             self.queue.spare_changed.wait(&mut spare);
@@ -361,7 +372,7 @@ impl Run {
             return Ok(file);
         }
         drop(spare);
-        self.prepare_spare()?;
+        make_spare(&self.queue, &*self.disk, bytes)?;
         self.queue.spare.lock().ready.take().ok_or_else(|| io::Error::other("the spare log file is gone"))
     }
 
@@ -386,7 +397,8 @@ impl Run {
     fn give_up(&self, unused: Vec<Segment>) {
         for segment in unused {
             let mut spare = self.queue.spare.lock();
-            let recycle = spare.ready.is_none() && !spare.in_work;
+            let full = segment.file.len().is_ok_and(|length| length == self.shared.config.segment_bytes);
+            let recycle = full && spare.ready.is_none() && !spare.in_work;
             let result = if recycle {
                 segment::recycle(&*self.disk, segment.id).map(|()| {
                     spare.ready = Some(segment.file.clone());
@@ -403,8 +415,8 @@ impl Run {
     }
 
     fn publish_remaining(&self) {
-        let used = self.position.offset.unwrap_or(self.shared.config.segment_bytes);
-        self.queue.remaining.store(self.shared.config.segment_bytes.saturating_sub(used), Ordering::Relaxed);
+        let remaining = self.capacity.saturating_sub(self.position.offset.unwrap_or(0));
+        self.queue.remaining.store(remaining, Ordering::Relaxed);
     }
 }
 
