@@ -23,15 +23,17 @@ fn main() -> Result<(), Failure> {
 
 /// Packs every document and lists them: path below `/openapi/v3`, hash, packed bytes.
 fn openapi_table(specs: &Path, out: &Path) -> Result<String, Failure> {
-    let mut names: Vec<String> = Vec::new();
+    let mut files: Vec<(String, String)> = Vec::new();
     for entry in std::fs::read_dir(specs.join("v3"))? {
-        names.extend(entry?.file_name().to_str().filter(|n| n.ends_with("_openapi.json")).map(str::to_owned));
+        let name = entry?.file_name().into_string().map_err(|n| format!("{n:?} is no text"))?;
+        if let Some(path) = name.strip_suffix("_openapi.json") {
+            files.push((path.replace("__", "/"), name.clone()));
+        }
     }
-    names.sort();
+    files.sort();
     let mut rows = String::new();
-    for name in &names {
-        let path = name.trim_end_matches("_openapi.json").replace("__", "/");
-        writeln!(rows, "    {},", packed(&specs.join("v3").join(name), &path, out)?)?;
+    for (path, name) in &files {
+        writeln!(rows, "    {},", packed(&specs.join("v3").join(name), path, out)?)?;
     }
     let swagger = packed(&specs.join("swagger.json"), "v2", out)?;
     Ok(format!("static V3: [Document; {}] = [\n{rows}];\nstatic V2: Document = {swagger};\n", names.len()))

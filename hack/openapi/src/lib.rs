@@ -4,7 +4,11 @@
 //! It is a tool: the product links neither it nor the schemas of the typed kinds. Start reading at [`table`].
 #![cfg(feature = "generate")]
 
+pub mod documents;
 pub mod facts;
 pub mod kinds;
+mod operations;
+mod paths;
+mod schemas;
 pub mod table;
 mod zeros;

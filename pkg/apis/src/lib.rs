@@ -26,6 +26,7 @@ mod coordination;
 mod core;
 mod events;
 mod flowcontrol;
+mod intstr;
 mod networking;
 mod policy;
 mod rbac;
