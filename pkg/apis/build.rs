@@ -36,7 +36,7 @@ fn openapi_table(specs: &Path, out: &Path) -> Result<String, Failure> {
         writeln!(rows, "    {},", packed(&specs.join("v3").join(name), path, out)?)?;
     }
     let swagger = packed(&specs.join("swagger.json"), "v2", out)?;
-    Ok(format!("static V3: [Document; {}] = [\n{rows}];\nstatic V2: Document = {swagger};\n", names.len()))
+    Ok(format!("static V3: [Document; {}] = [\n{rows}];\nstatic V2: Document = {swagger};\n", files.len()))
 }
 
 fn packed(file: &Path, path: &str, out: &Path) -> Result<String, Failure> {
