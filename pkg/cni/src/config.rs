@@ -47,15 +47,17 @@ pub struct RuntimeConfig {
     pub port_mappings: Vec<PortMapping>,
 }
 
-/// One host port of a pod.
+/// One host port of a pod. containerd 1.6 writes the names with a capital letter.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
+    #[serde(alias = "HostPort")]
     pub host_port: u16,
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
-    #[serde(default = "default_protocol")]
+    #[serde(default = "default_protocol", alias = "Protocol")]
     pub protocol: String,
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 
@@ -204,6 +206,9 @@ mod tests {
         assert_eq!(gateway(config.subnet().unwrap()), Ipv4Addr::new(10, 0, 0, 1));
         let tiny = parse(r#"{"cniVersion":"1.0.0","type":"x","subnet":"10.0.0.0/31"}"#).unwrap();
         assert!(tiny.subnet().is_err());
+        let ports = r#"{"portMappings":[{"HostPort":1,"ContainerPort":2,"Protocol":"udp","HostIP":""}]}"#;
+        let ports = format!(r#"{{"cniVersion":"1.0.0","type":"x","runtimeConfig":{ports}}}"#);
+        assert_eq!(parse(&ports).unwrap().runtime_config.port_mappings[0].container_port, 2);
         assert_eq!(version_of(br#"{"cniVersion":"0.4.0"}"#), "0.4.0");
         assert_eq!(version_of(b"nonsense"), "1.0.0");
     }
