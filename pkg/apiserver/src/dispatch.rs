@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use crate::context::{Context, method_not_allowed};
 use crate::http::body::RequestBody;
 use crate::http::respond::{self, Response};
-use crate::{discovery, health, resource, tokens};
+use crate::{discovery, health, openapi, resource, tokens};
 
 pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
     if context.info.is_resource {
@@ -28,6 +28,7 @@ pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Respon
         "/.well-known/openid-configuration" => Ok(tokens::openid_configuration(context)),
         "/openid/v1/jwks" => Ok(tokens::jwks(context)),
         "/" => Ok(discovery::root(context)),
+        _ if path.starts_with("/openapi/") => openapi::serve(context, path),
         _ if is_health_part(path) => health::serve(context, &path[1..]).await,
         _ => discovery::serve(context, path),
     }

@@ -14,6 +14,7 @@ mod health;
 mod http;
 mod limits;
 mod metrics;
+mod openapi;
 mod peer;
 mod pipeline;
 pub mod reader;

@@ -1,0 +1,12 @@
+//! The API as clients see it, over the real store.
+
+mod access;
+mod deletion;
+mod lists;
+mod network;
+mod objects;
+mod pods;
+mod services;
+mod support;
+mod views;
+mod watches;

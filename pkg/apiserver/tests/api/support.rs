@@ -1,0 +1,220 @@
+//! A whole API server over a real store in a temporary directory, called without a network.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use apimachinery::UserInfo;
+use apiserver::{Config, InProcess, Server};
+use auth::authn::{Authenticator, BearerToken, StaticTokens, Union, X509};
+use auth::authz::PrivilegedGroups;
+use auth::rbac::Policy;
+use auth::token::{DEFAULT_ISSUER, Issuer};
+use bytes::Bytes;
+use component_base::Shutdown;
+use component_base::clock::SystemClock;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use pki::{Options, Pki};
+use registry::{NoAdmission, Registry, ServiceOptions};
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::Service as _;
+
+/// No test waits longer than this for anything.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Api {
+    pub server: Server,
+    pub pki: Pki,
+    pub user: UserInfo,
+    pub shutdown: Shutdown,
+    _dir: Arc<TempDir>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: u16,
+    pub headers: http::HeaderMap,
+    pub bytes: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {:?}", self.bytes))
+    }
+
+    /// The body, if the code is the expected one.
+    #[track_caller]
+    pub fn expect(self, code: u16) -> Value {
+        assert_eq!(self.code, code, "{}", String::from_utf8_lossy(&self.bytes));
+        self.json()
+    }
+
+    /// The message of a Status, if the code is the expected one.
+    #[track_caller]
+    pub fn refused(self, code: u16) -> String {
+        let status = self.expect(code);
+        assert_eq!(status["kind"], "Status");
+        assert_eq!(status["code"], code);
+        status["message"].as_str().unwrap_or("").to_owned()
+    }
+}
+
+impl Api {
+    pub async fn start() -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        let storage = storage::Storage::open(storage::Config::new(dir.path().join("db"))).await.unwrap();
+        let pki = Pki::load_or_create(
+            &dir.path().join("tls"),
+            &Options { hostnames: vec!["localhost".to_owned()], ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] },
+        )
+        .unwrap();
+        let services = ServiceOptions::default();
+        let service_address = services.first_address().into();
+        let registry = Registry::new(registry::Options { storage, resources: apis::all(), services }).unwrap();
+        let policy = Arc::new(Policy::default());
+        let masters = UserInfo::new("admin", ["system:masters"]);
+        let tokens =
+            StaticTokens::default().with("admin-token", masters.clone()).with("bob-token", UserInfo::new("bob", []));
+        let tokens = Arc::new(BearerToken(vec![Arc::new(tokens)]));
+        let kubelet_leaf = pki.client_leaf("kubelet-client", "system:kube-apiserver", &["system:masters"]).unwrap();
+        let verifier = pki::ClientVerifier::new(pki::tls::roots([pki.client_ca().cert()]).unwrap()).unwrap();
+        let shutdown = Shutdown::new();
+        let authenticator = auth::authn::Anonymous::only_on(
+            Union(vec![Arc::new(X509::new(verifier)) as Arc<dyn Authenticator>, tokens.clone()]),
+            &["/livez", "/readyz", "/healthz", "/version"],
+        );
+        let config = Config {
+            registry,
+            authenticator: Arc::new(authenticator),
+            authorizer: Arc::new(auth::authz::Union(vec![Arc::new(PrivilegedGroups::default()), policy.clone()])),
+            policy,
+            node_graph: Arc::default(),
+            tokens,
+            issuer: Arc::new(Issuer::new(
+                pki.service_account_key().clone(),
+                DEFAULT_ISSUER,
+                &[],
+                Arc::new(SystemClock),
+            )),
+            admission: Arc::new(NoAdmission),
+            tls: Arc::new(pki.server_config().unwrap()),
+            kubelet_tls: Arc::new(pki.client_config(&kubelet_leaf).unwrap()),
+            advertise_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            secure_port: 6443,
+            service_address,
+        };
+        let server = Server::new(config, shutdown.clone());
+        server.start().await.unwrap();
+        Self { server, pki, user: masters, shutdown, _dir: dir }
+    }
+
+    /// The same server, called by somebody else.
+    pub fn as_user(&self, user: UserInfo) -> Self {
+        Self {
+            server: self.server.clone(),
+            pki: self.pki.clone(),
+            user,
+            shutdown: self.shutdown.clone(),
+            _dir: self._dir.clone(),
+        }
+    }
+
+    pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(path).extension(self.user.clone())
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> http::Response<apiserver::ResponseBody> {
+        let mut service: InProcess = self.server.service();
+        let call = service.call(request);
+        tokio::time::timeout(PATIENCE, call).await.expect("an answer in time").unwrap()
+    }
+
+    pub async fn ask(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (parts, body) = self.send(request).await.into_parts();
+        let bytes = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a body in time").unwrap().to_bytes();
+        Answer { code: parts.status.as_u16(), headers: parts.headers, bytes }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(self.request("GET", path).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
+        self.ask(self.request("GET", path).header("accept", accept).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let kind = "application/json";
+        self.send_bytes(method, path, kind, body.to_string()).await
+    }
+
+    pub async fn send_bytes(&self, method: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Answer {
+        let request = self.request(method, path).header("content-type", kind).body(Full::new(body.into())).unwrap();
+        self.ask(request).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send_json("POST", path, body).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send_json("PUT", path, body).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask(self.request("DELETE", path).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn merge(&self, path: &str, body: &Value) -> Answer {
+        self.send_bytes("PATCH", path, "application/merge-patch+json", body.to_string()).await
+    }
+
+    /// Opens a watch.
+    pub async fn watch(&self, path: &str) -> Events {
+        let response = self.send(self.request("GET", path).body(Full::default()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Events::of(response)
+    }
+}
+
+/// The events of a watch.
+pub struct Events {
+    body: apiserver::ResponseBody,
+    rest: Vec<u8>,
+}
+
+impl Events {
+    pub fn of(response: http::Response<apiserver::ResponseBody>) -> Self {
+        Self { body: response.into_body(), rest: Vec::new() }
+    }
+
+    /// The next event; `None` at the end.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.expect("an event in time")?;
+            self.rest.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        }
+    }
+
+    /// `TYPE name` of the next event.
+    pub async fn brief(&mut self) -> String {
+        let event = self.next().await.expect("an event");
+        let name = event["object"]["metadata"]["name"].as_str().unwrap_or("-").to_owned();
+        format!("{} {name}", event["type"].as_str().unwrap())
+    }
+}
+
+pub fn config_map(name: &str, value: &str) -> Value {
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "key": value },
+    })
+}
+
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
