@@ -37,6 +37,14 @@ pub fn v2() -> &'static Document {
     &V2
 }
 
+/// The same in the protobuf form that client-go asks for: media type [`V2_PROTOBUF_TYPE`].
+pub fn v2_protobuf() -> &'static Document {
+    &V2_PROTOBUF
+}
+
+/// Media type of [`v2_protobuf`].
+pub const V2_PROTOBUF_TYPE: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,7 +62,7 @@ mod tests {
                 assert!(v3_index()["paths"][&path]["serverRelativeURL"].as_str().unwrap().contains(document.hash));
             }
         }
-        let total: usize = V3.iter().chain([&V2]).map(|d| d.gzip.len()).sum();
+        let total: usize = V3.iter().chain([&V2, &V2_PROTOBUF]).map(|d| d.gzip.len()).sum();
         assert!(total < 2_000_000, "{total} bytes are embedded");
     }
 }

@@ -4,7 +4,8 @@ use crate::resource::{Resource, Strategy};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-const STRATEGY: Strategy = Strategy { allow_create_on_update: true, ..Strategy::PLAIN };
+const STRATEGY: Strategy =
+    Strategy { allow_create_on_update: true, validate_name: crate::strategy::path_segment_name, ..Strategy::PLAIN };
 
 pub const ROWS: &[Resource] = &[
     Resource {

@@ -176,6 +176,7 @@ pub struct Strategy {
     /// Sets declared and computed defaults. Idempotent.
     pub default: fn(&mut Object),
     /// Drops what a client may not set at birth (status) and sets initial values (`generation` is done by the registry).
+    /// Called after `default` and before admission, when name, UID and creation time are set already: kinds use them.
     pub prepare_for_create: fn(&mut Object),
     /// Keeps in `new` what this endpoint may not change (status).
     pub prepare_for_update: fn(new: &mut Object, old: &Object),

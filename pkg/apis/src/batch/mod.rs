@@ -1,17 +1,21 @@
 //! Rows of `batch`.
 
-use crate::resource::{Resource, Strategy, Subresource};
+mod cron;
+mod cronjob;
+mod job;
+mod job_update;
+
+use crate::resource::{Resource, Subresource};
 
 const fn row(plural: &'static str, singular: &'static str, kind: &'static str) -> Resource {
     Resource {
         categories: &["all"],
-        strategy: Strategy::SPEC_STATUS,
         subresources: &[Subresource::STATUS],
         ..Resource::namespaced("batch", "v1", plural, singular, kind)
     }
 }
 
-pub const ROWS: &[Resource] = &[
-    Resource { short_names: &["cj"], ..row("cronjobs", "cronjob", "CronJob") },
-    Resource { strategy: Strategy { orphan_by_default: true, ..Strategy::SPEC_STATUS }, ..row("jobs", "job", "Job") },
-];
+pub const ROWS: &[Resource] = &[cronjob::ROW, job::ROW];
+
+#[cfg(test)]
+mod tests;

@@ -1,81 +1,10 @@
-//! Compiles `api/schema/types.tsv` into static tables: no text is parsed at run time and nothing needs relocation.
-//! Packs the documents of `api/openapi-spec` with gzip, the form in which they are sent.
+//! The type table as Rust source.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-type Failure = Box<dyn std::error::Error>;
-
-fn main() -> Result<(), Failure> {
-    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../..");
-    let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let table = root.join("api/schema/types.tsv");
-    println!("cargo::rerun-if-changed={}", table.display());
-    println!("cargo::rerun-if-changed=build.rs");
-    std::fs::write(out.join("schema_table.rs"), schema_table(&table)?)?;
-    let specs = root.join("api/openapi-spec");
-    println!("cargo::rerun-if-changed={}", specs.display());
-    std::fs::write(out.join("openapi_table.rs"), openapi_table(&specs, &out)?)?;
-    Ok(())
-}
-
-/// Packs every document and lists them: path below `/openapi/v3`, hash, packed bytes.
-fn openapi_table(specs: &Path, out: &Path) -> Result<String, Failure> {
-    let mut files: Vec<(String, String)> = Vec::new();
-    for entry in std::fs::read_dir(specs.join("v3"))? {
-        let name = entry?.file_name().into_string().map_err(|n| format!("{n:?} is no text"))?;
-        if let Some(path) = name.strip_suffix("_openapi.json") {
-            files.push((path.replace("__", "/"), name.clone()));
-        }
-    }
-    files.sort();
-    let mut rows = String::new();
-    for (path, name) in &files {
-        writeln!(rows, "    {},", packed(&specs.join("v3").join(name), path, out)?)?;
-    }
-    let swagger = packed(&specs.join("swagger.json"), "v2", out)?;
-    Ok(format!("static V3: [Document; {}] = [\n{rows}];\nstatic V2: Document = {swagger};\n", files.len()))
-}
-
-fn packed(file: &Path, path: &str, out: &Path) -> Result<String, Failure> {
-    let text = without_blanks(&std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?);
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-    encoder.write_all(&text)?;
-    let target = out.join(format!("openapi_{}.gz", path.replace('/', "_")));
-    std::fs::write(&target, encoder.finish()?)?;
-    let hash = fnv(&text);
-    Ok(format!(
-        "Document {{ path: {path:?}, hash: \"{hash:016X}\", gzip: include_bytes!({:?}) }}",
-        target.display().to_string()
-    ))
-}
-
-/// Drops the indentation of JSON.
-fn without_blanks(text: &[u8]) -> Vec<u8> {
-    let (mut out, mut in_string, mut escaped) = (Vec::with_capacity(text.len()), false, false);
-    for byte in text {
-        if in_string {
-            out.push(*byte);
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-        } else if !byte.is_ascii_whitespace() {
-            in_string = *byte == b'"';
-            out.push(*byte);
-        }
-    }
-    out
-}
-
-/// FNV-1a: tells documents apart; nothing depends on its strength.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
+use crate::Failure;
 
 /// All texts in one string; equal ones are kept once.
 #[derive(Default)]
@@ -111,7 +40,7 @@ impl MergeRows {
     }
 }
 
-fn schema_table(path: &Path) -> Result<String, Failure> {
+pub fn table(path: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let rows: Vec<Vec<&str>> = text.lines().filter(|l| !l.starts_with('#')).map(|l| l.split('\t').collect()).collect();
     let mut types: Vec<(&str, bool)> = rows.iter().filter(|r| r[0] == "T").map(|r| (r[1], r[2] == "atomic")).collect();

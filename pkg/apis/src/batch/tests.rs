@@ -1,0 +1,96 @@
+use serde_json::{Value, json};
+
+use crate::testing::{cells, create_errors, created, defaulted, row, texts, update_errors};
+
+fn job(spec: Value) -> Value {
+    let mut spec = spec;
+    if spec.get("template").is_none() {
+        spec["template"] =
+            json!({ "spec": { "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i:1" }] } });
+    }
+    json!({ "metadata": { "name": "sum", "namespace": "d", "uid": "u-1" }, "spec": spec })
+}
+
+#[test]
+fn job_defaults() {
+    let got = created(row("batch", "jobs"), job(json!({})));
+    let spec = &got["spec"];
+    for (field, want) in [
+        ("parallelism", json!(1)),
+        ("completions", json!(1)),
+        ("backoffLimit", json!(6)),
+        ("completionMode", json!("NonIndexed")),
+        ("suspend", json!(false)),
+        ("podReplacementPolicy", json!("TerminatingOrFailed")),
+        ("selector", json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": "u-1" } })),
+    ] {
+        assert_eq!(spec[field], want, "{field}");
+    }
+    let labels = json!({
+        "batch.kubernetes.io/controller-uid": "u-1", "batch.kubernetes.io/job-name": "sum",
+        "controller-uid": "u-1", "job-name": "sum",
+    });
+    assert_eq!(spec["template"]["metadata"]["labels"], labels);
+    assert_eq!(texts(&(row("batch", "jobs").strategy.validate)(&got)), [""; 0]);
+    let got = defaulted(row("batch", "jobs"), job(json!({ "parallelism": 3 })));
+    assert_eq!(got["spec"].get("completions"), None, "a work queue has no number of completions");
+}
+
+#[test]
+fn job_refusals() {
+    let always = json!({ "template": { "spec": { "containers": [{ "name": "c", "image": "i" }] } } });
+    let cases: &[(Value, &[&str])] = &[
+        (always, &["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""]),
+        (
+            json!({ "completionMode": "Indexed", "parallelism": 2 }),
+            &["spec.completions: Required value: when completion mode is Indexed"],
+        ),
+        (json!({ "backoffLimit": -1 }), &["spec.backoffLimit: Invalid value: -1: must be greater than or equal to 0"]),
+    ];
+    for (spec, want) in cases {
+        assert_eq!(create_errors(row("batch", "jobs"), job(spec.clone())), *want, "{spec}");
+    }
+    let jobs = row("batch", "jobs");
+    let errors = update_errors(jobs, job(json!({})), |o| o["spec"]["completions"] = json!(2));
+    assert_eq!(errors, ["spec.completions: Invalid value: 2: field is immutable"]);
+    assert_eq!(update_errors(jobs, job(json!({})), |o| o["spec"]["parallelism"] = json!(2)), [""; 0]);
+    let place = |o: &mut Value| o["spec"]["template"]["spec"]["nodeSelector"] = json!({ "a": "b" });
+    assert_eq!(update_errors(jobs, job(json!({ "suspend": true })), place), [""; 0]);
+    assert!(update_errors(jobs, job(json!({})), place)[0].starts_with("spec.template: Invalid value: "));
+}
+
+#[test]
+fn job_columns() {
+    let mut got = defaulted(row("batch", "jobs"), job(json!({})));
+    got["status"] = json!({ "startTime": "2026-11-20T23:58:00Z", "active": 1 });
+    assert_eq!(cells(row("batch", "jobs"), &got)[1..4], ["Running", "0/1", "2m"]);
+    got["status"] = json!({
+        "startTime": "2026-11-20T23:58:00Z", "completionTime": "2026-11-20T23:58:07Z", "succeeded": 1,
+        "conditions": [{ "type": "Complete", "status": "True" }],
+    });
+    assert_eq!(cells(row("batch", "jobs"), &got)[1..4], ["Complete", "1/1", "7s"]);
+}
+
+#[test]
+fn cron_jobs() {
+    let cronjobs = row("batch", "cronjobs");
+    let cronjob = |schedule: &str| {
+        let template = json!({ "spec": { "template": {
+            "spec": { "restartPolicy": "OnFailure", "containers": [{ "name": "c", "image": "i" }] },
+        } } });
+        json!({ "metadata": { "name": "tick" }, "spec": { "schedule": schedule, "jobTemplate": template } })
+    };
+    let got = defaulted(cronjobs, cronjob("* * * * *"));
+    assert_eq!(got["spec"]["concurrencyPolicy"], "Allow");
+    assert_eq!(got["spec"]["successfulJobsHistoryLimit"], 3);
+    let want = ["tick", "* * * * *", "<none>", "False", "0", "<none>", "<unknown>", "c", "i", "<none>"];
+    assert_eq!(cells(cronjobs, &got), want);
+    assert_eq!(
+        create_errors(cronjobs, cronjob("TZ=UTC 0 0 * * *")),
+        [
+            "spec.schedule: Invalid value: \"TZ=UTC 0 0 * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field \
+          instead"
+        ]
+    );
+    assert_eq!(create_errors(cronjobs, cronjob("@hourly")), [""; 0]);
+}
