@@ -6,9 +6,11 @@
 
 mod deployment;
 mod discovery;
+mod endpoint;
 mod expectations;
 mod garbage;
 mod namespace;
+mod node;
 mod owner;
 mod pod;
 mod replicaset;
@@ -74,18 +76,33 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
     let informers = config.informers.clone().unwrap_or_else(|| Informers::new(config.client.clone(), term.clone()));
     let starter = Starter { config: config.clone(), informers, term: term.clone() };
-    vec![
-        starter.start("deployment-controller", deployment::run),
-        starter.start("replicaset-controller", replicaset::run::<ReplicaSet>),
-        starter.start("replication-controller", replicaset::run::<ReplicationController>),
-        starter.start("namespace-controller", namespace::run),
-        starter.start("generic-garbage-collector", garbage::run),
-        starter.start("service-account-controller", service_account::run),
-        starter.start("root-ca-cert-publisher", {
+    let mut tasks = vec![
+        starter.start("deployment-controller", "deployment-controller", deployment::run),
+        starter.start("replicaset-controller", "replicaset-controller", replicaset::run::<ReplicaSet>),
+        starter.start("replication-controller", "replication-controller", replicaset::run::<ReplicationController>),
+        starter.start("endpointslice-controller", "endpoint-slice-controller", endpoint::slices::run),
+        starter.start("endpoint-controller", "endpoint-controller", endpoint::endpoints::run),
+        starter.start(
+            "endpointslicemirroring-controller",
+            "endpointslicemirroring-controller",
+            endpoint::mirroring::run,
+        ),
+        starter.start("namespace-controller", "namespace-controller", namespace::run),
+        starter.start("generic-garbage-collector", "garbage-collector-controller", garbage::run),
+        starter.start("service-account-controller", "service-account-controller", service_account::run),
+        starter.start("root-ca-cert-publisher", "root-ca-cert-publisher", {
             let pem = config.root_ca_pem.clone();
             move |context| root_ca::run(context, pem.clone())
         }),
-    ]
+        starter.start("node-controller", "node-controller", node::lifecycle::run),
+        starter.start("node-controller", "taint-eviction-controller", node::eviction::run),
+    ];
+    if let Some(cidr) = config.cluster_cidr.clone() {
+        tasks.push(
+            starter.start("node-controller", "cidrAllocator", move |context| node::ipam::run(context, cidr.clone())),
+        );
+    }
+    tasks
 }
 
 struct Starter {
@@ -95,13 +112,13 @@ struct Starter {
 }
 
 impl Starter {
-    /// Runs one controller under its own identity; `name` is its ServiceAccount and the source of its Events.
-    fn start<F, Fut>(&self, name: &'static str, run: F) -> JoinHandle<()>
+    /// Runs one controller. `identity` is the ServiceAccount that it acts as; `name` is the source of its Events.
+    fn start<F, Fut>(&self, identity: &'static str, name: &'static str, run: F) -> JoinHandle<()>
     where
         F: Fn(Context) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        let client = self.config.client_for.as_ref().map_or_else(|| self.config.client.clone(), |make| make(name));
+        let client = self.config.client_for.as_ref().map_or_else(|| self.config.client.clone(), |make| make(identity));
         let recorder = Recorder::new(client.clone(), name, "", &self.term);
         let context = Context { client, informers: self.informers.clone(), recorder, shutdown: self.term.clone() };
         supervise(name, &self.term, move || -> BoxFuture<'static, Result<(), Error>> { Box::pin(run(context.clone())) })
