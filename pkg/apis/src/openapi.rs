@@ -37,13 +37,18 @@ pub fn v2() -> &'static Document {
     &V2
 }
 
-/// The same in the protobuf form that client-go asks for: media type [`V2_PROTOBUF_TYPE`].
+/// The same in the protobuf form of gnostic, for clients that accept one of [`V2_PROTOBUF_ACCEPTED`].
 pub fn v2_protobuf() -> &'static Document {
     &V2_PROTOBUF
 }
 
-/// Media type of [`v2_protobuf`].
-pub const V2_PROTOBUF_TYPE: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What clients ask for; the form with `@` is the older one, which is no legal media type.
+pub const V2_PROTOBUF_ACCEPTED: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+/// What the answer calls itself: client-go refuses the form with `@`, which it asks for.
+pub const V2_PROTOBUF_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 #[cfg(test)]
 mod tests {
