@@ -1,1 +1,230 @@
-//! Skeleton.
+//! The node agent: runs the pods that are bound to this node, and tells the server how they are.
+//!
+//! It must not know how the server works or stores things: it talks to it only through [`client`], and goes on without
+//! it. Start reading at [`worker`] (one task per pod), then the two pure cores: [`actions`] (what to do) and
+//! [`status`] (what to say).
+
+pub mod actions;
+mod admission;
+mod backoff;
+mod cgroups;
+mod checkpoint;
+pub mod config;
+pub mod containerd;
+mod dns;
+mod events;
+mod fields;
+mod gc;
+mod hooks;
+mod images;
+mod import;
+mod kubelet;
+mod logs;
+mod names;
+mod node;
+mod objects;
+pub mod pause;
+mod pleg;
+mod pod;
+mod probes;
+mod resources;
+mod runtime;
+mod server;
+mod static_pods;
+mod status;
+mod volumes;
+mod worker;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use component_base::Shutdown;
+use component_base::task::supervise;
+use cri::{Remote, RuntimeService as _};
+
+pub use config::{Config, Runtime, Server, Timings};
+pub use dns::ResolvConf;
+
+/// Why the kubelet cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Containerd(#[from] containerd::Error),
+    #[error("container runtime at {endpoint}: {source}")]
+    Runtime {
+        endpoint: String,
+        #[source]
+        source: cri::Error,
+    },
+    #[error("{what}: {source}")]
+    Io {
+        what: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("importing the pause image: {0}")]
+    Pause(String),
+    #[error("kubelet server: {0}")]
+    Server(String),
+}
+
+/// Runs until shutdown. Containers go on running afterwards.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    let remote = connect(&config, &shutdown).await?;
+    let kubelet = build(config, &remote, &shutdown)?;
+    import_pause(&kubelet, &remote).await?;
+    start_loops(&kubelet, &remote);
+    server::start(&kubelet).await.map_err(Error::Server)?;
+    shutdown.triggered().await;
+    Ok(())
+}
+
+/// The runtime, started if it is to be ours, and answering.
+async fn connect(config: &Config, shutdown: &Shutdown) -> Result<Remote, Error> {
+    match &config.runtime {
+        Runtime::Private(options) => Ok(containerd::supervise(options, shutdown).await?),
+        Runtime::Endpoint(endpoint) => {
+            let failed = |source| Error::Runtime { endpoint: endpoint.clone(), source };
+            let remote = Remote::new(endpoint).map_err(failed)?;
+            remote.version().await.map_err(failed)?;
+            Ok(remote)
+        }
+    }
+}
+
+fn build(config: Config, remote: &Remote, shutdown: &Shutdown) -> Result<Arc<kubelet::Kubelet>, Error> {
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |source| Error::Io { what, source }
+    };
+    std::fs::create_dir_all(&config.root_dir).map_err(io(&format!("making {}", config.root_dir.display())))?;
+    let runtime: Arc<dyn cri::RuntimeService> = Arc::new(remote.clone());
+    let informers = config.client.clone().map(|client| client::Informers::new(client, shutdown.clone()));
+    let recorder = config
+        .client
+        .clone()
+        .map(|client| client::Recorder::new(client, "kubelet", &config.node_name, shutdown));
+    let events = events::Events::new(recorder, &config.node_name);
+    let systemd = matches!(config.runtime, Runtime::Private(_)) && containerd::uses_systemd_cgroups();
+    let cgroups = cgroups::Cgroups::detect(systemd);
+    let machine = node::Machine::read(&config.root_dir);
+    if let Err(error) = cgroups.setup(machine.cpus * 1000) {
+        tracing::warn!(%error, version = ?cgroups.version(), "control groups of pods were not made: limits of whole pods do not hold");
+    }
+    let checkpoint = checkpoint::Checkpoint::open(config.root_dir.join("checkpoints"))
+        .map_err(io("making the folder of checkpoints"))?;
+    let node_scope = client::Scope::object("", &config.node_name);
+    let kubelet = Arc::new(kubelet::Kubelet {
+        images: images::Images::new(Arc::new(remote.clone())),
+        services: informers.as_ref().map(|i| i.get(client::Scope::all())),
+        node: informers.as_ref().map(|i| i.get(node_scope)),
+        folders: volumes::Folders::new(&config.root_dir),
+        tokens: volumes::tokens::Tokens::new(config.client.clone()),
+        probes: probes::Probes::new(runtime.clone(), events.clone()),
+        statuses: status::manager::Statuses::new(config.client.clone(), shutdown.clone()),
+        pleg: Arc::new(pleg::Pleg::default()),
+        crash_backoff: backoff::Backoff::kubernetes(),
+        checkpoint: config.client.is_some().then_some(checkpoint),
+        workers: parking_lot::Mutex::default(),
+        this: OnceLock::new(),
+        shutdown: shutdown.clone(),
+        runtime,
+        informers,
+        events,
+        cgroups,
+        machine,
+        config,
+    });
+    // Set once, right after the only way to make one.
+    let _ = kubelet.this.set(Arc::downgrade(&kubelet));
+    Ok(kubelet)
+}
+
+async fn import_pause(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) -> Result<(), Error> {
+    // A runtime that somebody else configured brings its own sandbox image.
+    if !matches!(kubelet.config.runtime, Runtime::Private(_)) {
+        return Ok(());
+    }
+    let imported = import::pause(&remote.containerd(), &**kubelet.images.service()).await;
+    imported.map_err(|e| Error::Pause(e.to_string()))
+}
+
+/// Each loop is a task of its own and is started again if it fails.
+fn start_loops(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) {
+    type Nothing = std::convert::Infallible;
+    let shutdown = &kubelet.shutdown;
+    let loops = kubelet.clone();
+    supervise("kubelet-pleg", shutdown, move || {
+        let kubelet = loops.clone();
+        async move { Ok::<(), Nothing>(pleg::run(kubelet).await) }
+    });
+    let loops = kubelet.clone();
+    supervise("kubelet-relist", shutdown, move || {
+        let kubelet = loops.clone();
+        async move { Ok::<(), Nothing>(pleg::relist(kubelet).await) }
+    });
+    let loops = kubelet.clone();
+    supervise("kubelet-gc", shutdown, move || {
+        let kubelet = loops.clone();
+        async move { Ok::<(), Nothing>(gc::run(kubelet).await) }
+    });
+    let loops = kubelet.clone();
+    supervise("kubelet-logs", shutdown, move || {
+        let kubelet = loops.clone();
+        async move { Ok::<(), Nothing>(logs::rotate::run(kubelet).await) }
+    });
+    start_imports(kubelet, remote);
+    start_sources(kubelet);
+}
+
+/// Archives are imported beside everything else: pods that need them wait for theirs.
+fn start_imports(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) {
+    let Some(folder) = kubelet.config.images_dir.clone() else {
+        return;
+    };
+    let (kubelet, containerd) = (kubelet.clone(), remote.containerd());
+    kubelet.shutdown.clone().spawn(async move {
+        let records = kubelet.config.root_dir.join("imported-images.json");
+        import::folder(&containerd, kubelet.images.service(), &folder, &records).await;
+        kubelet.notify_all();
+    });
+}
+
+fn start_sources(kubelet: &Arc<kubelet::Kubelet>) {
+    type Nothing = std::convert::Infallible;
+    let shutdown = &kubelet.shutdown;
+    if let Some(folder) = kubelet.config.static_pods_dir.clone() {
+        let loops = kubelet.clone();
+        supervise("kubelet-static-pods", shutdown, move || {
+            let (kubelet, folder) = (loops.clone(), folder.clone());
+            async move {
+                static_pods::run(kubelet.clone(), folder).await;
+                kubelet.shutdown.triggered().await;
+                Ok::<(), Nothing>(())
+            }
+        });
+    }
+    let Some(informers) = kubelet.informers.clone() else {
+        return;
+    };
+    let loops = kubelet.clone();
+    supervise("kubelet-node", shutdown, move || {
+        let kubelet = loops.clone();
+        async move { Ok::<(), Nothing>(node::run(kubelet).await) }
+    });
+    let loops = kubelet.clone();
+    let pods = informers.get(kubelet::node_pods(&kubelet.config.node_name));
+    supervise("kubelet-pods", shutdown, move || {
+        let (kubelet, pods) = (loops.clone(), pods.clone());
+        async move { Ok::<(), Nothing>(kubelet.follow_api(pods).await) }
+    });
+    let loops = kubelet.clone();
+    let synced = informers.get::<k8s_openapi::api::core::v1::Pod>(kubelet::node_pods(&kubelet.config.node_name));
+    shutdown.spawn(async move {
+        // Only once it is known which pods there are can be said which are orphans.
+        let known = loops.shutdown.race(synced.synced()).await;
+        if known.is_some() && loops.shutdown.race(tokio::time::sleep(Duration::from_secs(5))).await.is_some() {
+            gc::remove_orphans(&loops).await;
+        }
+    });
+}
