@@ -17,6 +17,7 @@ use crate::disk::{Disk, RedbFile};
 use crate::types::{LogId, StoredMembership};
 
 const FILE: &str = "state.redb";
+const NEW_FILE: &str = "state.redb.new";
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// The state is in memory: redb only needs enough to write.
@@ -51,6 +52,12 @@ impl From<io::Error> for CheckpointError {
 impl From<redb::Error> for CheckpointError {
     fn from(error: redb::Error) -> Self {
         match error {
+            // How redb says that a file is not its own, or too short.
+            redb::Error::Io(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged(error.to_string())
+            }
             redb::Error::Io(error) => Self::Io(error),
             error => Self::Damaged(error.to_string()),
         }
@@ -90,13 +97,9 @@ impl Checkpoint {
     pub(crate) fn load(&self) -> Result<(Meta, Vec<Record>), CheckpointError> {
         let mut database = self.database.lock();
         let transaction = usable(&mut database, &*self.disk)?.begin_read()?;
-        let meta = match transaction.open_table(META) {
-            Ok(table) => match table.get("state")? {
-                Some(bytes) => postcard::from_bytes(bytes.value()).map_err(|error| damaged(&error))?,
-                None => Meta::default(),
-            },
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok((Meta::default(), Vec::new())),
-            Err(error) => return Err(error.into()),
+        let meta = match transaction.open_table(META)?.get("state")? {
+            Some(bytes) => postcard::from_bytes(bytes.value()).map_err(|error| damaged(&error))?,
+            None => Meta::default(),
         };
         let mut records = Vec::new();
         for row in transaction.open_table(OBJECTS)?.iter()? {
@@ -184,13 +187,25 @@ impl Checkpoint {
 }
 
 fn open(disk: &dyn Disk) -> Result<Database, CheckpointError> {
-    let file = disk.open(FILE, true)?;
-    let fresh = file.is_empty()?;
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(RedbFile(file))?;
-    if fresh {
-        disk.sync()?;
+    if !Checkpoint::exists(disk)? {
+        make(disk)?;
     }
-    Ok(database)
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(RedbFile(disk.open(FILE, false)?))?)
+}
+
+/// Makes an empty database. It gets its name when it is whole: a start that is cut short leaves none.
+fn make(disk: &dyn Disk) -> Result<(), CheckpointError> {
+    let file = disk.open(NEW_FILE, true)?;
+    file.set_len(0)?;
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(RedbFile(file))?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(OBJECTS)?;
+    transaction.open_table(META)?;
+    transaction.commit()?;
+    drop(database);
+    disk.rename(NEW_FILE, FILE)?;
+    disk.sync()?;
+    Ok(())
 }
 
 fn usable<'a>(database: &'a mut Option<Database>, disk: &dyn Disk) -> Result<&'a Database, CheckpointError> {

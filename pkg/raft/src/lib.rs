@@ -27,6 +27,9 @@ mod network;
 mod node;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use directory::{DataDirectory, OpenError};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use node::{Config, Node, ProposeError, Statistics};

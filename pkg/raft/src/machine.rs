@@ -170,7 +170,7 @@ impl State {
 
 impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotData = mvcc::Snapshot;
-    type SnapshotBuilder = Self;
+    type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
         let meta = self.meta();
@@ -190,8 +190,12 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> Self {
-        self.clone()
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        Some(SnapshotBuilder { machine: self.clone(), write: force })
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder { machine: self.clone(), write: false }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: mvcc::Snapshot) -> Result<(), io::Error> {
@@ -226,12 +230,23 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 }
 
-impl RaftSnapshotBuilder<TypeConfig> for Machine {
+/// Tells openraft of the last checkpoint. Writing one is not openraft's business, unless it insists.
+pub(crate) struct SnapshotBuilder {
+    machine: Machine,
+    write: bool,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = mvcc::Snapshot;
 
-    /// Tells openraft of the last checkpoint; writing one is not its business.
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
-        let state = self.shared.state.lock();
-        Ok(Snapshot { meta: state.durable.clone(), snapshot: self.shared.store.snapshot() })
+        if self.write {
+            let machine = self.machine.clone();
+            let writing = tokio::task::spawn_blocking(move || machine.write_checkpoint());
+            writing.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        }
+        let shared = &self.machine.shared;
+        let state = shared.state.lock();
+        Ok(Snapshot { meta: state.durable.clone(), snapshot: shared.store.snapshot() })
     }
 }

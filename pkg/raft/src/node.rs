@@ -191,8 +191,13 @@ impl Node {
         if !self.raft.is_initialized().await.map_err(|error| text(&error))? {
             let members = BTreeMap::from([(node_id, openraft::impls::BasicNode::new(address))]);
             self.raft.initialize(members).await.map_err(|error| text(&error))?;
-        } else if self.alone.load(Ordering::Relaxed) && !self.leads() {
-            self.raft.trigger().elect(false).await.map_err(|error| text(&error))?;
+        } else {
+            let alone =
+                |state: &openraft::RaftState<TypeConfig>| state.membership_state.effective().nodes().count() == 1;
+            if self.raft.with_raft_state(alone).await.map_err(|error| text(&error))? {
+                // Nobody else will; it does nothing when the last life's leadership was taken up again.
+                self.raft.trigger().elect(false).await.map_err(|error| text(&error))?;
+            }
         }
         let mut metrics = self.raft.server_metrics();
         loop {

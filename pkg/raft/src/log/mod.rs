@@ -131,6 +131,9 @@ impl State {
     }
 
     fn truncate_after(&mut self, keep: Option<LogId>) {
+        if keep >= self.last {
+            return;
+        }
         let keep_index = keep.map(|log_id| log_id.index());
         while self.cache.back().is_some_and(|entry| Some(entry.index()) > keep_index) {
             if let Some(entry) = self.cache.pop_back() {
@@ -209,11 +212,12 @@ impl LogStore {
         self.writer.stop();
     }
 
-    fn read(&self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+    fn read(&self, mut start: u64, end: u64) -> io::Result<Vec<Entry>> {
         let mut places = Vec::new();
         let mut entries = Vec::new();
         {
             let state = self.shared.state.lock();
+            start = start.max(state.purged.map_or(0, |log_id| log_id.index() + 1));
             let cached = state.cache.front().map_or(u64::MAX, RaftEntry::index);
             if start < cached {
                 let wanted = |frame: &&FrameIndex| frame.last >= start && frame.first < end.min(cached);
@@ -350,6 +354,3 @@ impl Counters {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 }
-
-#[cfg(test)]
-mod tests;

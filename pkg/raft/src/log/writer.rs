@@ -82,9 +82,12 @@ struct Spare {
 impl Writer {
     pub(super) fn start(shared: Arc<Shared>, disk: Arc<dyn Disk>, position: Position) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
-        let newest = shared.state.lock().segments.last().map(|segment| segment.file.clone());
+        let (vote, newest) = {
+            let state = shared.state.lock();
+            (state.vote, state.segments.last().map(|segment| segment.file.clone()))
+        };
         let capacity = newest.map_or(Ok(0), |file| file.len())?;
-        let mut run = Run { shared, disk, queue: queue.clone(), position, capacity, buffer: Vec::new() };
+        let mut run = Run { shared, disk, queue: queue.clone(), position, capacity, vote, buffer: Vec::new() };
         run.publish_remaining();
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || run.run())?;
         Ok(Self { queue, thread: Mutex::new(Some(thread)) })
@@ -167,6 +170,7 @@ struct Completions {
     /// First and last index of the frame's entries.
     entries: Option<(u64, u64)>,
     last: Option<LogId>,
+    vote: Option<Vote>,
     unused: Vec<Segment>,
     /// Something in it has to be durable.
     must_write: bool,
@@ -179,6 +183,8 @@ struct Run {
     position: Position,
     /// Length of the segment that is written to.
     capacity: u64,
+    /// The newest vote that is on disk. The shared one may be ahead of entries that are still queued before it.
+    vote: Option<Vote>,
     buffer: Vec<u8>,
 }
 
@@ -257,6 +263,7 @@ impl Run {
     }
 
     fn complete(&mut self, completions: Completions, offset: u64) {
+        self.vote = completions.vote.or(self.vote);
         {
             let mut state = self.shared.state.lock();
             if let Some((first, last)) = completions.entries {
@@ -347,7 +354,7 @@ impl Run {
         let start = {
             let state = self.shared.state.lock();
             // Entries that are queued but not written are no part of it.
-            Record::Start { vote: state.vote, purged: state.purged, last: state.flushed }
+            Record::Start { vote: self.vote, purged: state.purged, last: state.flushed }
         };
         let mut frame = FrameBuilder::new(Vec::new());
         frame.push(&start);
@@ -460,6 +467,7 @@ fn add(job: Job, frame: &mut FrameBuilder, completions: &mut Completions, shared
         }
         Job::Vote(vote, done) => {
             frame.push(&Record::Vote(vote));
+            completions.vote = Some(vote);
             completions.done.push(done);
         }
         Job::Truncate(keep, done) => {
