@@ -11,6 +11,8 @@ use client::ObjectKey;
 
 use crate::resources::Resources;
 use crate::selector;
+use crate::terms::Terms;
+use crate::topology::Topology;
 use crate::types::{Labels, Node, Pod};
 
 /// A node's number; an index into [`Cluster::slots`].
@@ -26,8 +28,6 @@ pub struct NodeInfo {
     pub node: Option<Arc<Node>>,
     pub name: String,
     pub pods: Vec<Arc<Pod>>,
-    /// Those of `pods` that have inter-pod affinity or anti-affinity of their own.
-    pub with_affinity: Vec<Arc<Pod>>,
     pub requested: Resources,
     pub allocatable: Resources,
     /// (address, protocol, port) in use.
@@ -42,7 +42,6 @@ impl NodeInfo {
             node: None,
             name: name.to_owned(),
             pods: Vec::new(),
-            with_affinity: Vec::new(),
             requested: Resources::default(),
             allocatable: Resources::default(),
             ports: Vec::new(),
@@ -70,9 +69,6 @@ impl NodeInfo {
     pub fn add(&mut self, pod: Arc<Pod>) {
         self.requested.add(pod.requests());
         self.ports.extend(pod.host_ports().map(|(a, p, n)| (a.to_owned(), p.to_owned(), n)));
-        if has_affinity(&pod) {
-            self.with_affinity.push(pod.clone());
-        }
         self.pods.push(pod);
     }
 
@@ -81,7 +77,6 @@ impl NodeInfo {
         let Some(position) = self.pods.iter().position(|p| p.metadata.uid == uid) else { return false };
         let pod = self.pods.swap_remove(position);
         self.requested.subtract(pod.requests());
-        self.with_affinity.retain(|p| p.metadata.uid != uid);
         if pod.host_ports().next().is_some() {
             self.ports = self.pods.iter().flat_map(|p| ports_of(p)).collect();
         }
@@ -91,10 +86,6 @@ impl NodeInfo {
 
 fn ports_of(pod: &Pod) -> Vec<(String, String, i32)> {
     pod.host_ports().map(|(a, p, n)| (a.to_owned(), p.to_owned(), n)).collect()
-}
-
-fn has_affinity(pod: &Pod) -> bool {
-    pod.spec.affinity.as_ref().is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
 }
 
 /// How many pods of a namespace that a selector matches are on each node, counted along with every change.
@@ -114,6 +105,14 @@ impl Counter {
     }
 }
 
+/// Running pods with equal inter-pod affinity, and how many are on each node.
+#[derive(Debug)]
+pub struct Group {
+    pub terms: Arc<Terms>,
+    pub by_node: Vec<u32>,
+    total: u32,
+}
+
 #[derive(Debug, Default)]
 pub struct Cluster {
     slots: Vec<Option<NodeInfo>>,
@@ -123,8 +122,11 @@ pub struct Cluster {
     placed: HashMap<String, (NodeIndex, Arc<Pod>)>,
     counters: HashMap<String, Counter>,
     clock: u64,
+    groups: HashMap<Arc<str>, Group>,
+    /// Made on demand, forgotten when nodes or their labels change.
+    topologies: HashMap<String, Arc<Topology>>,
     /// Labels of each namespace, for namespace selectors.
-    pub namespaces: HashMap<String, Labels>,
+    pub namespaces: Arc<HashMap<String, Labels>>,
     /// Pods with a node nominated by preemption that are not there yet.
     pub nominated: HashMap<ObjectKey, (String, Arc<Pod>)>,
 }
@@ -153,6 +155,9 @@ impl Cluster {
     pub fn set_node(&mut self, node: Arc<Node>) {
         let index = self.slot(&node.metadata.name.clone());
         if let Some(info) = &mut self.slots[index] {
+            if info.labels() != Some(&node.metadata.labels) {
+                self.topologies.clear();
+            }
             info.set_node(node);
         }
     }
@@ -162,7 +167,47 @@ impl Cluster {
         if let Some(info) = &mut self.slots[index] {
             info.node = None;
         }
+        self.topologies.clear();
         self.release_if_empty(index);
+    }
+
+    /// The domains of a topology key.
+    pub fn topology(&mut self, key: &str) -> Arc<Topology> {
+        if let Some(known) = self.topologies.get(key) {
+            return known.clone();
+        }
+        let topology = Arc::new(Topology::of(key, self));
+        self.topologies.insert(key.to_owned(), topology.clone());
+        topology
+    }
+
+    /// Groups of running pods with inter-pod affinity.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    fn join_group(&mut self, pod: &Pod, index: NodeIndex) {
+        let Some(terms) = pod.terms() else { return };
+        let group = self.groups.entry(terms.id.clone()).or_insert_with(|| Group {
+            terms: terms.clone(),
+            by_node: Vec::new(),
+            total: 0,
+        });
+        if group.by_node.len() <= index {
+            group.by_node.resize(index + 1, 0);
+        }
+        group.by_node[index] += 1;
+        group.total += 1;
+    }
+
+    fn leave_group(&mut self, pod: &Pod, index: NodeIndex) {
+        let Some(terms) = pod.terms() else { return };
+        let Some(group) = self.groups.get_mut(&terms.id) else { return };
+        group.by_node[index] -= 1;
+        group.total -= 1;
+        if group.total == 0 {
+            self.groups.remove(&terms.id);
+        }
     }
 
     fn slot(&mut self, name: &str) -> NodeIndex {
@@ -200,6 +245,7 @@ impl Cluster {
         for counter in self.counters.values_mut().filter(|c| c.counts(&pod)) {
             counter.by_node[index] += 1;
         }
+        self.join_group(&pod, index);
         self.placed.insert(pod.metadata.uid.clone(), (index, pod));
     }
 
@@ -212,6 +258,7 @@ impl Cluster {
         for counter in self.counters.values_mut().filter(|c| c.counts(&pod)) {
             counter.by_node[index] = counter.by_node[index].saturating_sub(1);
         }
+        self.leave_group(&pod, index);
         self.release_if_empty(index);
         true
     }

@@ -236,12 +236,10 @@ impl Driver {
 
     fn namespace_changed(&mut self, change: Change<Namespace>) {
         let name = change.key.name.to_string();
+        let namespaces = Arc::make_mut(&mut self.cluster.namespaces);
         match change.new {
-            Some(namespace) => {
-                let labels = namespace.metadata.labels.clone().unwrap_or_default();
-                self.cluster.namespaces.insert(name, labels)
-            }
-            None => self.cluster.namespaces.remove(&name),
+            Some(namespace) => namespaces.insert(name, namespace.metadata.labels.clone().unwrap_or_default()),
+            None => namespaces.remove(&name),
         };
     }
 

@@ -15,6 +15,8 @@ pub mod preemption;
 pub mod queue;
 pub mod resources;
 pub mod selector;
+pub mod terms;
+pub mod topology;
 pub mod types;
 mod writer;
 

@@ -170,7 +170,7 @@ fn split_by_budgets(pods: Vec<Arc<Pod>>, budgets: &[Arc<PodDisruptionBudget>]) -
                 status.and_then(|s| s.disrupted_pods.as_ref()).is_some_and(|d| d.contains_key(&pod.metadata.name));
             if covers && !already {
                 let allowed =
-                    left.entry(index).or_insert_with(|| status.and_then(|s| s.disruptions_allowed.into()).unwrap_or(0));
+                    left.entry(index).or_insert_with(|| status.and_then(|s| s.disruptions_allowed).unwrap_or(0));
                 *allowed -= 1;
                 protected |= *allowed < 0;
             }
@@ -186,6 +186,9 @@ mod tests {
     use super::*;
     use crate::plugins;
 
+    /// Name, priority and CPU of a node's pods.
+    type Pods<'a> = &'a [(&'a str, i32, &'a str)];
+
     fn pod(name: &str, priority: i32, cpu: &str) -> Arc<Pod> {
         let pod = json!({
             "metadata": {"name": name, "namespace": "default", "uid": name, "labels": {"app": name}},
@@ -194,7 +197,7 @@ mod tests {
         Arc::new(serde_json::from_value(pod).expect("a pod"))
     }
 
-    fn cluster(nodes: &[(&str, &[(&str, i32, &str)])]) -> Cluster {
+    fn cluster(nodes: &[(&str, Pods<'_>)]) -> Cluster {
         let mut cluster = Cluster::default();
         for (name, pods) in nodes {
             let node = json!({"metadata": {"name": name}, "status": {"allocatable": {"cpu": "4", "pods": "10"}}});
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_least_important_and_fewest_leave() {
-        let nodes: [(&str, &[(&str, i32, &str)]); 3] = [
+        let nodes: [(&str, Pods<'_>); 3] = [
             ("a", &[("a-low", 1, "2"), ("a-high", 50, "2")]),
             ("b", &[("b-low", 1, "1"), ("b-low2", 1, "1"), ("b-high", 50, "2")]),
             ("c", &[("c-top", 1000, "4")]),
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn budgets_are_spared_where_possible() {
-        let nodes: [(&str, &[(&str, i32, &str)]); 2] = [("a", &[("guarded", 1, "4")]), ("b", &[("free", 2, "4")])];
+        let nodes: [(&str, Pods<'_>); 2] = [("a", &[("guarded", 1, "4")]), ("b", &[("free", 2, "4")])];
         let budget = json!({
             "metadata": {"name": "b", "namespace": "default"},
             "spec": {"selector": {"matchLabels": {"app": "guarded"}}}, "status": {"disruptionsAllowed": 0,
@@ -247,7 +250,7 @@ mod tests {
 
     #[test]
     fn where_it_does_not_help_it_says_so() {
-        let nodes: [(&str, &[(&str, i32, &str)]); 1] = [("a", &[("top", 1000, "4")])];
+        let nodes: [(&str, Pods<'_>); 1] = [("a", &[("top", 1000, "4")])];
         let cases = [
             ("2", "0/1 nodes are available: 1 No preemption victims found for incoming pod."),
             ("9", "0/1 nodes are available: 1 Preemption is not helpful for scheduling."),

@@ -1,7 +1,7 @@
 //! Pods and nodes as the scheduler sees them: the fields it reads and nothing else, since pods come by the 100,000.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use client::Cached;
 use k8s_openapi::api::core::v1::{Affinity, Taint, Toleration, TopologySpreadConstraint};
@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 
 use crate::resources::Resources;
+use crate::terms::Terms;
 
 pub type Labels = BTreeMap<String, String>;
 /// Resource name to amount, as it stands in an object.
@@ -47,6 +48,8 @@ pub struct Pod {
     /// Computed on first use; the spec's resources do not change under us (an update is a new object).
     #[serde(skip)]
     requests: OnceLock<Resources>,
+    #[serde(skip)]
+    terms: OnceLock<Option<Arc<Terms>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -127,6 +130,11 @@ pub struct PodStatus {
 impl Pod {
     pub fn requests(&self) -> &Resources {
         self.requests.get_or_init(|| Resources::of_pod(&self.spec))
+    }
+
+    /// The pod's inter-pod affinity, if it has any.
+    pub fn terms(&self) -> Option<&Arc<Terms>> {
+        self.terms.get_or_init(|| Terms::of(self)).as_ref()
     }
 
     pub fn is_terminal(&self) -> bool {

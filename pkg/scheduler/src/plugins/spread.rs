@@ -1,6 +1,5 @@
 //! PodTopologySpread: the constraints that must hold. What is only preferred is in `spread_score`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use apimachinery::labels::LabelSelector;
@@ -12,6 +11,7 @@ use crate::cluster::{Cluster, NodeIndex, NodeInfo};
 use crate::events::Events;
 use crate::framework::{Filter, Plugin, Reason, Rejection, Score};
 use crate::selector;
+use crate::topology::Topology;
 use crate::types::{Labels, Pod};
 
 const MISSING: &str = "node(s) didn't match pod topology spread constraints (missing required label)";
@@ -104,7 +104,11 @@ impl Constraint {
 #[derive(Clone)]
 struct Spread {
     constraint: Constraint,
-    domains: HashMap<String, i64>,
+    topology: Arc<Topology>,
+    /// By domain; `None` for one without a node that counts.
+    domains: Vec<Option<i64>>,
+    /// The smallest of them.
+    least: i64,
     /// 1 if the pod itself would count.
     own: i64,
 }
@@ -112,35 +116,53 @@ struct Spread {
 impl Spread {
     fn count(constraint: &Constraint, keys: &[&str], pod: &Pod, cluster: &mut Cluster) -> Self {
         let affinity = RequiredAffinity::of(pod);
+        let topology = cluster.topology(&constraint.key);
+        let others: Vec<Arc<Topology>> =
+            keys.iter().filter(|key| **key != constraint.key).map(|key| cluster.topology(key)).collect();
         let counts = cluster.count(&pod.metadata.namespace, &constraint.selector).to_vec();
-        let mut domains: HashMap<String, i64> = HashMap::new();
+        let mut domains: Vec<Option<i64>> = Vec::new();
         for (index, info) in cluster.nodes() {
             // A node that lacks any of the pod's topology keys is in no domain.
-            let Some(value) = info.label(&constraint.key) else { continue };
-            if keys.iter().any(|key| info.label(key).is_none()) || !constraint.includes(pod, affinity.as_ref(), info) {
+            let Some(domain) = topology.domain(index) else { continue };
+            if others.iter().any(|other| other.domain(index).is_none())
+                || !constraint.includes(pod, affinity.as_ref(), info)
+            {
                 continue;
             }
-            let count = i64::from(counts.get(index).copied().unwrap_or(0));
-            match domains.get_mut(value) {
-                Some(sum) => *sum += count,
-                None => drop(domains.insert(value.to_owned(), count)),
+            if domains.len() <= domain {
+                domains.resize(domain + 1, None);
             }
+            *domains[domain].get_or_insert(0) += i64::from(counts.get(index).copied().unwrap_or(0));
         }
         let own = i64::from(selector::matches(&constraint.selector, &pod.metadata.labels));
-        Self { constraint: constraint.clone(), domains, own }
+        let mut spread = Self { constraint: constraint.clone(), topology, domains, least: 0, own };
+        spread.find_least();
+        spread
     }
 
-    fn check(&self, info: &NodeInfo) -> Result<(), Reason> {
-        let Some(value) = info.label(&self.constraint.key) else { return Err(Reason::unresolvable(MISSING)) };
-        let least = match self.domains.len() < self.constraint.min_domains {
+    fn find_least(&mut self) {
+        let counted = self.domains.iter().flatten();
+        self.least = match counted.clone().count() < self.constraint.min_domains {
             true => 0,
-            false => self.domains.values().copied().min().unwrap_or(0),
+            false => counted.copied().min().unwrap_or(0),
         };
-        let here = self.domains.get(value).copied().unwrap_or(0);
-        if here + self.own - least > self.constraint.max_skew {
+    }
+
+    fn check(&self, index: NodeIndex) -> Result<(), Reason> {
+        let Some(domain) = self.topology.domain(index) else { return Err(Reason::unresolvable(MISSING)) };
+        let here = self.domains.get(domain).copied().flatten().unwrap_or(0);
+        if here + self.own - self.least > self.constraint.max_skew {
             return Err(Reason::new(VIOLATED));
         }
         Ok(())
+    }
+
+    fn suppose(&mut self, index: NodeIndex, sign: i64) {
+        let domain = self.topology.domain(index);
+        if let Some(Some(count)) = domain.and_then(|domain| self.domains.get_mut(domain)) {
+            *count += sign;
+            self.find_least();
+        }
     }
 }
 
@@ -151,18 +173,17 @@ struct SpreadFilter {
 }
 
 impl Filter for SpreadFilter {
-    fn filter(&self, _: NodeIndex, info: &NodeInfo) -> Result<(), Reason> {
-        self.spreads.iter().try_for_each(|spread| spread.check(info))
+    fn filter(&self, index: NodeIndex, _: &NodeInfo) -> Result<(), Reason> {
+        self.spreads.iter().try_for_each(|spread| spread.check(index))
     }
 
-    fn suppose(&mut self, pod: &Pod, _: NodeIndex, info: &NodeInfo, sign: i64) {
+    fn suppose(&mut self, pod: &Pod, index: NodeIndex, _: &NodeInfo, sign: i64) {
         if pod.metadata.namespace != self.namespace {
             return;
         }
         for spread in &mut self.spreads {
-            let counts = selector::matches(&spread.constraint.selector, &pod.metadata.labels);
-            if counts && let Some(domain) = info.label(&spread.constraint.key).and_then(|v| spread.domains.get_mut(v)) {
-                *domain += sign;
+            if selector::matches(&spread.constraint.selector, &pod.metadata.labels) {
+                spread.suppose(index, sign);
             }
         }
     }

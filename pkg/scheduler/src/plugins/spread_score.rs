@@ -1,6 +1,5 @@
 //! PodTopologySpread: what is preferred (`ScheduleAnyway`, and the cluster's defaults for pods of a controller).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use apimachinery::labels::{LabelSelector, Operator, Requirement};
@@ -9,6 +8,7 @@ use super::node::RequiredAffinity;
 use super::spread::{Constraint, constraints};
 use crate::cluster::{Cluster, NodeIndex, NodeInfo};
 use crate::framework::{SCORE_MAX, Score};
+use crate::topology::{Sums, Topology};
 use crate::types::Pod;
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
@@ -35,16 +35,15 @@ fn default_constraints(pod: &Pod) -> Vec<Constraint> {
 
 /// One constraint: matching pods per domain, and how much a domain counts.
 struct Spread {
-    key: String,
     max_skew: i64,
-    domains: HashMap<String, i64>,
+    domains: Sums,
     weight: f64,
 }
 
 struct SpreadScore {
     spreads: Vec<Spread>,
-    /// Nodes that lack a topology key that the pod asked for: last choice.
-    ignored: Vec<NodeIndex>,
+    /// Nodes that lack a topology key that the pod asked for: last choice. By number.
+    ignored: Vec<bool>,
 }
 
 pub fn compile(pod: &Arc<Pod>, cluster: &mut Cluster, feasible: &[NodeIndex]) -> Option<Box<dyn Score>> {
@@ -54,51 +53,53 @@ pub fn compile(pod: &Arc<Pod>, cluster: &mut Cluster, feasible: &[NodeIndex]) ->
     if constraints.is_empty() {
         return None;
     }
-    let lacks = |index: &NodeIndex| {
-        cluster.node(*index).is_none_or(|info| constraints.iter().any(|c| info.label(&c.key).is_none()))
-    };
+    let topologies: Vec<Arc<Topology>> = constraints.iter().map(|c| cluster.topology(&c.key)).collect();
     // The defaults do not hold a missing label against a node.
-    let ignored: Vec<NodeIndex> = if asked { feasible.iter().copied().filter(lacks).collect() } else { Vec::new() };
+    let mut ignored = vec![false; cluster.slots()];
+    if asked {
+        for index in feasible {
+            ignored[*index] = topologies.iter().any(|topology| topology.domain(*index).is_none());
+        }
+    }
     let affinity = RequiredAffinity::of(pod);
     let mut spreads = Vec::new();
-    for constraint in &constraints {
+    for (constraint, topology) in constraints.iter().zip(topologies) {
         let counts = cluster.count(&pod.metadata.namespace, &constraint.selector).to_vec();
-        let domain = |index: NodeIndex| Some(cluster.node(index)?.label(&constraint.key)?.to_owned());
-        let candidates = feasible.iter().filter(|index| !ignored.contains(index));
-        let mut domains: HashMap<String, i64> = candidates.filter_map(|i| Some((domain(*i)?, 0))).collect();
+        let mut domains = Sums::new(topology.clone());
         for (index, info) in cluster.nodes() {
-            let count = i64::from(counts.get(index).copied().unwrap_or(0));
-            if count == 0 || !constraint.includes(pod, affinity.as_ref(), info) {
-                continue;
-            }
-            if let Some(sum) = info.label(&constraint.key).and_then(|value| domains.get_mut(value)) {
-                *sum += count;
+            let count = counts.get(index).copied().unwrap_or(0);
+            if count > 0 && constraint.includes(pod, affinity.as_ref(), info) {
+                domains.add(index, i64::from(count));
             }
         }
-        // Few large domains count less than many small ones, each pod for pod.
-        let weight = ((domains.len() + 2) as f64).ln();
-        spreads.push(Spread { key: constraint.key.clone(), max_skew: constraint.max_skew, domains, weight });
+        // Few large domains count less than many small ones, each pod for pod. Only domains to choose from count.
+        let mut seen = vec![false; domains.all().len()];
+        let candidates = feasible.iter().filter(|index| !ignored[**index]);
+        for domain in candidates.filter_map(|index| topology.domain(*index)) {
+            seen[domain] = true;
+        }
+        let choices = seen.iter().filter(|seen| **seen).count();
+        spreads.push(Spread { max_skew: constraint.max_skew, domains, weight: ((choices + 2) as f64).ln() });
     }
     Some(Box::new(SpreadScore { spreads, ignored }))
 }
 
 impl Score for SpreadScore {
-    fn score(&self, _: NodeIndex, info: &NodeInfo) -> i64 {
+    fn score(&self, index: NodeIndex, _: &NodeInfo) -> i64 {
         let mut score = 0.0;
         for spread in &self.spreads {
-            if let Some(count) = info.label(&spread.key).and_then(|value| spread.domains.get(value)) {
-                score += *count as f64 * spread.weight + (spread.max_skew - 1) as f64;
+            if let Some(domain) = spread.domains.topology.domain(index) {
+                score += spread.domains.of_domain(domain) as f64 * spread.weight + (spread.max_skew - 1) as f64;
             }
         }
         score.round() as i64
     }
 
     fn normalize(&self, scores: &mut [i64], nodes: &[NodeIndex]) {
-        let counted =
-            || nodes.iter().zip(scores.iter()).filter(|(node, _)| !self.ignored.contains(node)).map(|(_, s)| *s);
+        let counted = || nodes.iter().zip(scores.iter()).filter(|(node, _)| !self.ignored[**node]).map(|(_, s)| *s);
         let (min, max) = (counted().min().unwrap_or(0), counted().max().unwrap_or(0));
         for (node, score) in nodes.iter().zip(scores) {
-            *score = match (self.ignored.contains(node), max) {
+            *score = match (self.ignored[*node], max) {
                 (true, _) => 0,
                 (false, 0) => SCORE_MAX,
                 (false, _) => SCORE_MAX * (max + min - *score) / max,
