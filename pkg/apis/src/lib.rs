@@ -24,6 +24,7 @@ mod batch;
 mod certificates;
 mod coordination;
 mod core;
+mod dynamic_resources;
 mod events;
 mod flowcontrol;
 mod intstr;

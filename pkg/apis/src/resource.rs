@@ -1,7 +1,7 @@
 //! The shape of a registry row: all that the generic code needs to know about one resource.
 //! A new kind is one more row with its [`Strategy`]; nothing else is edited.
 
-use apimachinery::{GroupResource, GroupVersionKind, Object, field::ErrorList};
+use apimachinery::{GroupResource, GroupVersionKind, Object, UserInfo, field::ErrorList};
 use serde_json::Value;
 
 /// What may be done with a resource, as in discovery's `verbs`.
@@ -196,6 +196,8 @@ pub struct Strategy {
     pub generation_changed: Option<fn(new: &Object, old: &Object) -> bool>,
     /// Seconds of grace on deletion, given the requested ones. `None`: deleted at once.
     pub grace_period_seconds: Option<fn(&Object, requested: Option<i64>) -> i64>,
+    /// Writes into a new object who asked for it. `None` for most kinds.
+    pub fill_from_user: Option<fn(&mut Object, &UserInfo)>,
     /// PUT to a name that does not exist creates it.
     pub allow_create_on_update: bool,
     /// PUT without a resourceVersion overwrites.
@@ -221,6 +223,7 @@ impl Strategy {
         warnings: crate::strategy::no_warnings,
         generation_changed: None,
         grace_period_seconds: None,
+        fill_from_user: None,
         allow_create_on_update: false,
         allow_unconditional_update: true,
         convert: crate::strategy::set_api_version,

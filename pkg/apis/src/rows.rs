@@ -25,7 +25,7 @@ static ALL: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         crate::scheduling::NODE_ROWS,
         crate::networking::DISCOVERY_ROWS,
         crate::flowcontrol::ROWS,
-        crate::scheduling::RESOURCE_ROWS,
+        crate::dynamic_resources::ROWS,
         crate::storage::MIGRATION_ROWS,
     ];
     groups.concat()

@@ -83,9 +83,6 @@ fn prepare_for_create(job: &mut Object) {
     if spec.flag("manualSelector") {
         return;
     }
-    if spec.field("selector").field("matchLabels").as_object().is_none_or(Map::is_empty) {
-        spec.insert("selector".to_owned(), json!({ "matchLabels": {} }));
-    }
     let own = [
         ("controller-uid", &uid),
         ("batch.kubernetes.io/controller-uid", &uid),
@@ -93,9 +90,7 @@ fn prepare_for_create(job: &mut Object) {
         ("batch.kubernetes.io/job-name", &name),
     ];
     let selector = spec.sub_or_new("selector").sub_or_new("matchLabels");
-    if !selector.contains_key("controller-uid") {
-        selector.insert("batch.kubernetes.io/controller-uid".to_owned(), uid.as_str().into());
-    }
+    selector.entry("batch.kubernetes.io/controller-uid").or_insert_with(|| uid.as_str().into());
     let labels = spec.sub_or_new("template").sub_or_new("metadata").sub_or_new("labels");
     for (key, value) in own {
         // A label that the user set stays, and is found by validation if it is another.

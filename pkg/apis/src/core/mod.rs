@@ -8,7 +8,7 @@ mod limits;
 mod namespace;
 mod node;
 pub mod pod;
-mod service;
+pub(crate) mod service;
 mod volumes;
 
 use crate::resource::Resource;

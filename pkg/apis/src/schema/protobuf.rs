@@ -58,7 +58,8 @@ pub fn decode(bytes: &[u8], expected: &GroupVersionKind) -> Result<Value> {
             _ => {}
         }
     }
-    let type_ = root(&api_version, &kind).or_else(|| Type::of(expected)).ok_or(ProtobufError::Kind("of the endpoint"))?;
+    let type_ =
+        root(&api_version, &kind).or_else(|| Type::of(expected)).ok_or(ProtobufError::Kind("of the endpoint"))?;
     let mut object = Map::new();
     message(type_, &[], raw, &mut object, 0)?;
     for (name, text) in [("apiVersion", api_version), ("kind", kind)] {
@@ -338,7 +339,8 @@ mod tests {
     use super::*;
 
     fn field(number: u64, payload: &[u8]) -> Vec<u8> {
-        let mut out = vec![u8::try_from(number << 3 | 2).expect("a small number"), u8::try_from(payload.len()).expect("short")];
+        let mut out =
+            vec![u8::try_from(number << 3 | 2).expect("a small number"), u8::try_from(payload.len()).expect("short")];
         out.extend_from_slice(payload);
         out
     }

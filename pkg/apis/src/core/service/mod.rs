@@ -1,7 +1,7 @@
 //! Services: the row, defaults and cells. Addresses and node ports are handed out by the registry.
 
 mod update;
-pub(super) mod validate;
+pub(crate) mod validate;
 
 use apimachinery::{Object, meta::ObjectExt, meta::object_mut};
 use serde_json::{Map, Value, json};
