@@ -11,8 +11,9 @@ const STRING_POINTERS: &[&str] = &[
     "*.runtimeClassName",
     "*.loadBalancerClass",
     "*.appProtocol",
-    "EndpointPort.name",
-    "EndpointPort.protocol",
+    "discovery.v1.EndpointPort.name",
+    "discovery.v1.EndpointPort.protocol",
+    "discovery.v1.EndpointPort.appProtocol",
     "Endpoint.hostname",
     "Endpoint.nodeName",
     "Endpoint.zone",
@@ -29,7 +30,6 @@ const STRING_POINTERS: &[&str] = &[
     "IngressClassParametersReference.namespace",
     "IngressClassParametersReference.scope",
     "GRPCAction.service",
-    "CSIPersistentVolumeSource.fsType",
     "CSIVolumeSource.fsType",
     "AzureDiskVolumeSource.fsType",
     "AzureDiskVolumeSource.cachingMode",
@@ -51,13 +51,9 @@ const STRING_POINTERS: &[&str] = &[
     "DeleteOptions.propagationPolicy",
     "NetworkPolicyPort.protocol",
     "ValidatingWebhook.failurePolicy",
-    "ConfigMapNodeConfigSource.resourceVersion",
-    "PodTemplateSpec.name",
     "JobSpec.managedBy",
     "JobSpec.completionMode",
     "CronJobSpec.timeZone",
-    "CertificateSigningRequestSpec.signerName",
-    "*.matchLabelExpressions",
     "DeviceAttribute.string",
     "DeviceAttribute.version",
 ];
@@ -108,6 +104,16 @@ const BOOL_VALUES: &[&str] = &[
     "SubjectRulesReviewStatus.incomplete",
     "TokenReviewStatus.authenticated",
     "APIServiceSpec.insecureSkipTLSVerify",
+    "GlusterfsPersistentVolumeSource.readOnly",
+    "CustomResourceDefinitionSpec.preserveUnknownFields",
+    "CustomResourceDefinitionVersion.deprecated",
+    "JSONSchemaProps.exclusiveMaximum",
+    "JSONSchemaProps.exclusiveMinimum",
+    "JSONSchemaProps.nullable",
+    "JSONSchemaProps.uniqueItems",
+    "JSONSchemaProps.x-kubernetes-embedded-resource",
+    "JSONSchemaProps.x-kubernetes-int-or-string",
+    "ResourcePolicyRule.clusterScope",
 ];
 
 /// Optional numbers that are no pointers: 0 goes.
@@ -153,15 +159,25 @@ const NUMBER_VALUES: &[&str] = &[
     "DaemonEndpoint.Port",
     "Status.code",
     "StatusDetails.retryAfterSeconds",
-    "JobSpec.minReadySeconds",
+    "ContainerImage.sizeBytes",
+    "CustomResourceColumnDefinition.priority",
+    "DeviceRequest.count",
+    "ExactDeviceRequest.count",
+    "DeviceSubRequest.count",
+    "ServiceBackendPort.number",
+    "ServiceSpec.healthCheckNodePort",
+    // A number or a text; its zero is "not said".
+    "ServicePort.targetPort",
 ];
 
 /// Optional lists that are written even when empty (no `omitempty`).
 const KEPT_LISTS: &[&str] = &["Role.rules", "ClusterRole.rules"];
 
+/// Entries are `Type.field`, `*.field`, or `package.version.Type.field` where types of one name differ.
 fn listed(list: &[&str], definition: &str, field: &str) -> bool {
-    let short = definition.rsplit('.').next().unwrap_or(definition);
-    list.iter().filter_map(|entry| entry.split_once('.')).any(|(t, f)| f == field && (t == "*" || t == short))
+    list.iter().filter_map(|entry| entry.rsplit_once('.')).any(|(type_, name)| {
+        name == field && (type_ == "*" || definition.strip_suffix(type_).is_some_and(|rest| rest.ends_with('.')))
+    })
 }
 
 /// Whether the zero value of an optional field of this shape vanishes.
@@ -169,7 +185,7 @@ pub fn vanishes(definition: &str, field: &str, shape: &str) -> bool {
     match shape {
         "string" => !listed(STRING_POINTERS, definition, field),
         "bool" => listed(BOOL_VALUES, definition, field),
-        "int32" | "int64" | "double" => listed(NUMBER_VALUES, definition, field),
+        "int32" | "int64" | "double" | "intorstring" => listed(NUMBER_VALUES, definition, field),
         "bytes" => true,
         _ => (shape.starts_with("[]") || shape.starts_with("{}")) && !listed(KEPT_LISTS, definition, field),
     }
