@@ -9,6 +9,7 @@ mod discovery;
 mod endpoint;
 mod expectations;
 mod garbage;
+mod job;
 mod namespace;
 mod node;
 mod owner;
@@ -80,6 +81,7 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("deployment-controller", "deployment-controller", deployment::run),
         starter.start("replicaset-controller", "replicaset-controller", replicaset::run::<ReplicaSet>),
         starter.start("replication-controller", "replication-controller", replicaset::run::<ReplicationController>),
+        starter.start("job-controller", "job-controller", job::run),
         starter.start("endpointslice-controller", "endpoint-slice-controller", endpoint::slices::run),
         starter.start("endpoint-controller", "endpoint-controller", endpoint::endpoints::run),
         starter.start(

@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(condition(&done, AVAILABLE).unwrap().status.as_deref(), Some("True"));
         // A pod that fails later does not restart the clock.
         let new = set("web-new", 3, 2);
-        let after = of_rollout(&d, &done, &[new.clone()], Some(&new), at(900));
+        let after = of_rollout(&d, &done, std::slice::from_ref(&new), Some(&new), at(900));
         assert_eq!(progressing(&after).1, NEW_SET_AVAILABLE);
     }
 
@@ -310,10 +310,10 @@ mod tests {
         let conditions =
             json!([{ "type": REPLICA_FAILURE, "status": "True", "reason": "FailedCreate", "message": "quota" }]);
         failing.status.as_mut().unwrap().conditions = serde_json::from_value(conditions).unwrap();
-        let status = of_rollout(&deployment(), &DeploymentStatus::default(), &[failing.clone()], Some(&failing), at(0));
+        let status = of_rollout(&deployment(), &DeploymentStatus::default(), std::slice::from_ref(&failing), Some(&failing), at(0));
         assert_eq!(condition(&status, REPLICA_FAILURE).unwrap().message.as_deref(), Some("quota"));
         let fine = set("web-new", 0, 0);
-        let status = of_rollout(&deployment(), &status, &[fine.clone()], Some(&fine), at(0));
+        let status = of_rollout(&deployment(), &status, std::slice::from_ref(&fine), Some(&fine), at(0));
         assert!(condition(&status, REPLICA_FAILURE).is_none());
     }
 }
