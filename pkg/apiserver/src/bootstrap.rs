@@ -2,12 +2,28 @@
 
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult, UserInfo};
+use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use registry::{Call, Change, Found, NoAdmission, Registry};
 use serde_json::{Value, json};
 
 use crate::server::{Config, Inner};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// Name, value, description.
+const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+];
+const WRITES_AT_ONCE: usize = 64;
 const RBAC: &str = "rbac.authorization.k8s.io";
 const SERVICE: &str = "kubernetes";
 
@@ -15,39 +31,60 @@ const SERVICE: &str = "kubernetes";
 pub async fn write(server: &Inner) -> ApiResult<()> {
     let writer =
         Writer { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) };
-    for namespace in NAMESPACES {
-        let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
-        writer.ensure("", "namespaces", object).await?;
-    }
-    for (name, value, description) in [
-        (
-            "system-node-critical",
-            2_000_001_000,
-            "Used for system critical pods that must not be moved from their current node.",
-        ),
-        (
-            "system-cluster-critical",
-            2_000_000_000,
-            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
-        ),
-    ] {
+    let namespaces = NAMESPACES.map(|namespace| {
+        ("", "namespaces", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }))
+    });
+    writer.ensure_all(namespaces.into_iter()).await?;
+    let classes = PRIORITY_CLASSES.map(|(name, value, description)| {
         let object = json!({
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": name },
             "value": value, "description": description,
         });
-        writer.ensure("scheduling.k8s.io", "priorityclasses", object).await?;
-    }
-    for (plural, objects) in [
+        ("scheduling.k8s.io", "priorityclasses", object)
+    });
+    writer.ensure_all(classes.into_iter()).await?;
+    let roles = [
         ("clusterroles", auth::bootstrap::cluster_roles()),
         ("clusterrolebindings", auth::bootstrap::cluster_role_bindings()),
         ("roles", auth::bootstrap::roles()),
         ("rolebindings", auth::bootstrap::role_bindings()),
-    ] {
-        for object in objects {
-            writer.reconcile_role(plural, object).await?;
+    ];
+    let roles: Vec<Pending<'_>> = roles
+        .into_iter()
+        .flat_map(|(plural, objects)| objects.into_iter().map(move |object| (plural, object)))
+        .map(|(plural, object)| Box::pin(writer.reconcile_role(plural, object)) as Pending<'_>)
+        .collect();
+    all(roles).await?;
+    writer.way_to_here(&server.config).await
+}
+
+/// Brings the rules of ClusterRoles that aggregate others up to date.
+pub async fn write_aggregated(server: &Inner) -> ApiResult<()> {
+    let writer =
+        Writer { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) };
+    let found = writer.found(RBAC, "clusterroles")?;
+    for (name, rules) in server.config.policy.aggregated() {
+        let wanted: Vec<Value> = rules.iter().map(auth::rbac::Rule::to_value).collect();
+        let object = json!({ "metadata": { "name": name } });
+        let call = writer.call(found, &object);
+        let put = |mut role: Value| {
+            role["rules"] = wanted.clone().into();
+            Ok(role)
+        };
+        match writer.registry.update(&call, Change::Patch(&put)).await {
+            // Deleted meanwhile.
+            Err(error) if error.reason() == "NotFound" => {}
+            other => drop(other?),
         }
     }
-    writer.way_to_here(&server.config).await
+    Ok(())
+}
+
+type Pending<'a> = BoxFuture<'a, ApiResult<()>>;
+
+/// Writes at the same time share one wait for the disk.
+async fn all(writes: Vec<Pending<'_>>) -> ApiResult<()> {
+    stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
 }
 
 struct Writer<'a> {
@@ -73,6 +110,11 @@ impl Writer<'_> {
             admission: &NoAdmission,
             warnings: std::sync::Mutex::default(),
         }
+    }
+
+    async fn ensure_all(&self, objects: impl Iterator<Item = (&'static str, &'static str, Value)>) -> ApiResult<()> {
+        let writes = objects.map(|(group, plural, object)| Box::pin(self.ensure(group, plural, object)) as Pending<'_>);
+        all(writes.collect()).await
     }
 
     /// Creates `object` unless there is one of its name.

@@ -12,44 +12,62 @@ use futures::StreamExt as _;
 use registry::{ListError, ListQuery, Registry, WatchEvent, WatchQuery};
 use serde_json::Value;
 
+use crate::bootstrap;
 use crate::server::Inner;
 
 /// What takes the changes of one resource.
 type Sink = Arc<dyn Fn(EventType, &Value) + Send + Sync>;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
+const RBAC_KINDS: [&str; 4] = ["clusterroles", "roles", "clusterrolebindings", "rolebindings"];
 
 /// Loads everything once, then follows the changes until shutdown.
 pub async fn start(server: &Arc<Inner>) -> ApiResult<()> {
     let registry = &server.config.registry;
     let policy = server.config.policy.clone();
-    let follow_policy: Sink = Arc::new(move |kind, object| feed_policy(&policy, kind, object));
+    let changed = server.roles_changed.clone();
+    let follow_policy: Sink = Arc::new(move |kind, object| {
+        feed_policy(&policy, kind, object);
+        if object.kind() == "ClusterRole" {
+            changed.notify_one();
+        }
+    });
     let graph = server.config.node_graph.clone();
     let follow_graph: Sink = Arc::new(move |kind, object| feed_graph(&graph, kind, object));
-    let followed = [
-        (RBAC, "clusterroles", &follow_policy),
-        (RBAC, "roles", &follow_policy),
-        (RBAC, "clusterrolebindings", &follow_policy),
-        (RBAC, "rolebindings", &follow_policy),
+    let roles = RBAC_KINDS.map(|plural| (RBAC, plural, &follow_policy));
+    let nodes = [
         ("", "pods", &follow_graph),
         ("", "persistentvolumes", &follow_graph),
         ("storage.k8s.io", "volumeattachments", &follow_graph),
         ("resource.k8s.io", "resourceslices", &follow_graph),
     ];
-    for (group, plural, sink) in followed {
+    for (group, plural, sink) in roles.into_iter().chain(nodes) {
         if registry.rows().newest(group, plural).is_none() {
             continue;
         }
-        let first = load(registry, group, plural, sink)?;
-        let (registry, sink) = (registry.clone(), sink.clone());
-        let mut first = Some(first);
-        supervise("authorizer-feed", &server.shutdown, move || {
-            let (registry, sink) = (registry.clone(), sink.clone());
+        let mut first = Some(load(registry, group, plural, sink)?);
+        let (server, sink) = (server.clone(), sink.clone());
+        let shutdown = server.shutdown.clone();
+        supervise("authorizer-feed", &shutdown, move || {
+            let (server, sink) = (server.clone(), sink.clone());
             let from = first.take();
-            async move { follow(&registry, group, plural, &sink, from).await }
+            async move { follow(&server, group, plural, &sink, from).await }
         });
     }
+    let aggregating = server.clone();
+    supervise("clusterrole-aggregation", &server.shutdown, move || {
+        let server = aggregating.clone();
+        async move { aggregate(&server).await }
+    });
     Ok(())
+}
+
+/// Writes into every ClusterRole that aggregates others what it amounts to, whenever ClusterRoles change.
+async fn aggregate(server: &Inner) -> ApiResult<()> {
+    loop {
+        bootstrap::write_aggregated(server).await?;
+        server.roles_changed.notified().await;
+    }
 }
 
 /// Feeds all objects that there are; answers the revision to go on from.
@@ -64,12 +82,19 @@ fn load(registry: &Registry, group: &str, plural: &str, sink: &Sink) -> ApiResul
     Ok(page.revision)
 }
 
-async fn follow(registry: &Registry, group: &str, plural: &str, sink: &Sink, from: Option<u64>) -> ApiResult<()> {
+async fn follow(server: &Inner, group: &str, plural: &str, sink: &Sink, from: Option<u64>) -> ApiResult<()> {
+    let registry = &*server.config.registry;
     let Some(found) = registry.rows().newest(group, plural) else { return Ok(()) };
     let from = match from {
         Some(revision) => revision,
-        // The watch fell behind: what was deleted meanwhile is found by comparing at the next deletion of its kind.
-        None => load(registry, group, plural, sink)?,
+        None => {
+            // The watch fell behind: what was granted meanwhile and taken back must not stay.
+            if group == RBAC {
+                let all = RBAC_KINDS.iter().flat_map(|plural| registry.read_all(RBAC, plural, ""));
+                server.config.policy.replace(all.map(|stored| stored.decode()));
+            }
+            load(registry, group, plural, sink)?
+        }
     };
     let query = WatchQuery { resource_version: from.to_string(), ..WatchQuery::default() };
     let mut watch = registry.watch(found.resource, None, query)?;

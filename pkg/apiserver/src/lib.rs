@@ -4,6 +4,7 @@
 //! It must not know redb, openraft or any kind but those with endpoints of their own. Start reading at
 //! [`Server`], then `pipeline` (the way of every request) and `resource` (what requests for resources do).
 
+mod admit;
 mod bootstrap;
 mod context;
 mod discovery;
@@ -24,4 +25,5 @@ mod stream;
 mod tokens;
 
 pub use crate::http::body::{BoxError, RequestBody, ResponseBody};
+pub use admit::ChainHook;
 pub use server::{Config, InProcess, Server};

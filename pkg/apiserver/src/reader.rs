@@ -1,9 +1,13 @@
-//! The registry as the readers that authentication wants: the newest state, in this process.
+//! The registry as the readers that authentication and admission want: the newest state, in this process.
 
 use std::sync::Arc;
 
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::time::parse_seconds;
+use apimachinery::{ApiResult, GroupResource};
+use async_trait::async_trait;
+use auth::Attributes;
+use auth::authz::Authorizer;
 use auth::token::{BoundObject, Lister};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -41,5 +45,43 @@ impl Lister for TokenLister {
 
     fn node(&self, name: &str) -> Option<BoundObject> {
         self.read("nodes", "", name).map(|object| bound(&object))
+    }
+}
+
+/// What admission reads, out of the registry.
+pub struct AdmissionReader(pub Arc<Registry>);
+
+#[async_trait]
+impl admission::Reader for AdmissionReader {
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value> {
+        self.0.read(&resource.group, &resource.resource, namespace, name)
+    }
+
+    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Value> {
+        let stored = self.0.read_all(&resource.group, &resource.resource, namespace);
+        stored.iter().map(registry::StoredObject::decode).collect()
+    }
+
+    async fn update_status(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+        change: &mut admission::StatusChange<'_>,
+    ) -> ApiResult<Value> {
+        self.0.change_status(resource, namespace, name, change).await
+    }
+}
+
+/// What admission asks about permissions.
+pub struct Permissions(pub Arc<dyn Authorizer>);
+
+impl admission::Authorizer for Permissions {
+    fn is_allowed(&self, asked: &admission::Permission<'_>) -> bool {
+        let attributes = Attributes::resource(asked.user, asked.verb, asked.group, asked.resource)
+            .sub(asked.subresource)
+            .in_namespace(asked.namespace)
+            .named(asked.name);
+        self.0.authorize(&attributes).is_allowed()
     }
 }

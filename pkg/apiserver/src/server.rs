@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use registry::{AdmissionHook, Registry};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -75,6 +76,8 @@ pub struct Inner {
     pub limits: Limits,
     pub kubelets: KubeletDialer,
     pub discovery: crate::discovery::Documents,
+    /// A ClusterRole changed: those that aggregate others may have to.
+    pub roles_changed: Arc<Notify>,
     /// Bootstrap objects are written and policies are loaded.
     pub started: AtomicBool,
     /// Ends watches and other long answers.
@@ -88,6 +91,7 @@ impl Server {
             limits: Limits::default(),
             kubelets: KubeletDialer::new(config.kubelet_tls.clone()),
             discovery: crate::discovery::Documents::new(config.registry.rows()),
+            roles_changed: Arc::default(),
             started: AtomicBool::new(false),
             config,
             shutdown,

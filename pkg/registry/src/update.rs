@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use apimachinery::meta::ObjectExt as _;
-use apimachinery::{ApiError, ApiResult};
+use apimachinery::{ApiError, ApiResult, GroupResource};
 use apis::resource::SubresourceUpdate;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use serde_json::Value;
 use storage::{NewObject, Outcome, StoredObject, UpdateError};
 
@@ -71,6 +72,31 @@ impl Registry {
             Outcome::Unchanged(None) => return Err(call.not_found()),
         };
         Ok(Written { body: stored.body().clone(), created: attempt.created })
+    }
+
+    /// Changes an object for a part of the server itself, without admission or validation: quota's `status.used`. `change`
+    /// is called again when somebody else was faster; its error leaves the object as it is.
+    pub async fn change_status(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+        change: &mut (dyn FnMut(&mut Value) -> ApiResult<()> + Send),
+    ) -> ApiResult<Value> {
+        let not_found = || ApiError::not_found(resource, name);
+        let row = self.rows.newest(&resource.group, &resource.resource).ok_or_else(not_found)?.resource;
+        let key = keys::object(row, namespace, name);
+        let mut change_once = |current: Option<StoredObject>| -> ApiResult<storage::Change> {
+            let mut object = current.ok_or_else(not_found)?.decode();
+            change(&mut object)?;
+            let attributes = attributes::of(row, &object);
+            Ok(storage::Change::Put(NewObject::encode(&object, attributes)))
+        };
+        let update = |current| Box::pin(std::future::ready(change_once(current))) as BoxFuture<'_, _>;
+        match self.storage.guaranteed_update(&key, update).await.map_err(flatten)? {
+            Outcome::Put(stored) | Outcome::Unchanged(Some(stored)) | Outcome::Deleted(stored) => Ok(stored.decode()),
+            Outcome::Unchanged(None) => Err(not_found()),
+        }
     }
 
     async fn update_once(

@@ -30,12 +30,16 @@ pub fn unsupported(accepted: &str) -> ApiError {
     ))
 }
 
-/// The body as a tree, whatever it is.
-pub fn tree(context: &Context<'_>, bytes: &[u8]) -> ApiResult<Decoded> {
+/// The body as a tree, in any of the encodings. `kind` is what it is expected to be.
+pub fn tree(context: &Context<'_>, kind: &GroupVersionKind, bytes: &[u8]) -> ApiResult<Decoded> {
     match media_type(context) {
         "" | "application/json" | "*/*" => decode(bytes, ContentType::Json),
         "application/yaml" | "text/yaml" => decode(bytes, ContentType::Yaml),
-        _ => Err(unsupported("application/json, application/yaml")),
+        "application/vnd.kubernetes.protobuf" => {
+            let object = schema::decode_protobuf(bytes, kind).map_err(|why| ApiError::bad_request(why.to_string()))?;
+            Ok(Decoded { object, duplicates: Vec::new() })
+        }
+        _ => Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
     }
 }
 
@@ -47,7 +51,7 @@ pub async fn object(context: &Context<'_>, kind: &GroupVersionKind, body: Reques
 
 pub fn object_of_bytes(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Body> {
     let validation = field_validation(context)?;
-    let Decoded { mut object, duplicates } = tree(context, bytes)?;
+    let Decoded { mut object, duplicates } = tree(context, kind, bytes)?;
     if !object.is_object() {
         let text = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
         return Err(ApiError::bad_request(text));

@@ -18,11 +18,27 @@ use registry::Found;
 use crate::context::{Context, method_not_allowed};
 use crate::http::body::RequestBody;
 use crate::http::negotiate::negotiate;
-use crate::http::respond::Response;
+use crate::http::respond::{self, Response};
 
 pub use list::list;
 
+/// Old resources, and what each request for them is warned of.
+const DEPRECATED: [(&str, &str); 2] = [
+    ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+    ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
+];
+
 pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
+    let mut response = answer(context, body).await?;
+    let deprecated =
+        DEPRECATED.iter().find(|(plural, _)| context.info.group.is_empty() && context.info.resource == *plural);
+    if let Some((_, warning)) = deprecated {
+        respond::add_warnings(response.headers_mut(), &[(*warning).to_owned()]);
+    }
+    Ok(response)
+}
+
+async fn answer(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
     let info = &context.info;
     let rows = context.registry().rows();
     let found = rows.find(info.group, info.version, info.resource).ok_or_else(ApiError::page_not_found)?;

@@ -85,7 +85,10 @@ pub fn watch(context: &Context<'_>, found: Found) -> ApiResult<WatchQuery> {
 pub async fn delete(context: &Context<'_>, body: RequestBody) -> ApiResult<(DeleteOptions, bool)> {
     let bytes = body.read().await?;
     if !bytes.is_empty() {
-        let tree = decode::tree(context, &bytes)?.object;
+        let kind = GroupVersionKind::new("", "v1", "DeleteOptions");
+        let mut tree = decode::tree(context, &kind, &bytes)?.object;
+        // Also drops what protobuf writes for fields that are not set.
+        apis::schema::canonicalise(&kind, &mut tree);
         return Ok((delete_of_tree(&tree)?, dry_run_of(&tree)? || context.query.dry_run()?));
     }
     let query = &context.query;

@@ -7,6 +7,7 @@ mod network;
 mod objects;
 mod pods;
 mod services;
+mod streams;
 mod support;
 mod views;
 mod watches;

@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::support::{Api, MAPS, PATIENCE};
 
-async fn connect(api: &Api, port: u16, alpn: &[u8], certificate: bool) -> TlsStream<TcpStream> {
+pub async fn connect(api: &Api, port: u16, alpn: &[u8], certificate: bool) -> TlsStream<TcpStream> {
     let mut tls = if certificate {
         let leaf = api.pki.client_ca().issue_client("carol", &["system:masters"]).unwrap();
         api.pki.client_config(&leaf).unwrap()

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::UserInfo;
-use apiserver::{Config, InProcess, Server};
+use apiserver::reader::{AdmissionReader, Permissions};
+use apiserver::{ChainHook, Config, InProcess, Server};
 use auth::authn::{Authenticator, BearerToken, StaticTokens, Union, X509};
-use auth::authz::PrivilegedGroups;
+use auth::authz::{Authorizer, PrivilegedGroups};
 use auth::rbac::Policy;
 use auth::token::{DEFAULT_ISSUER, Issuer};
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use component_base::clock::SystemClock;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use pki::{Options, Pki};
-use registry::{NoAdmission, Registry, ServiceOptions};
+use registry::{Registry, ServiceOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::Service as _;
@@ -86,10 +87,17 @@ impl Api {
             Union(vec![Arc::new(X509::new(verifier)) as Arc<dyn Authenticator>, tokens.clone()]),
             &["/livez", "/readyz", "/healthz", "/version"],
         );
+        let authorizer: Arc<dyn Authorizer> =
+            Arc::new(auth::authz::Union(vec![Arc::new(PrivilegedGroups::default()), policy.clone()]));
+        let chain = admission::Chain::new(admission::Config {
+            reader: Arc::new(AdmissionReader(registry.clone())),
+            authorizer: Arc::new(Permissions(authorizer.clone())),
+            disabled: Vec::new(),
+        });
         let config = Config {
             registry,
             authenticator: Arc::new(authenticator),
-            authorizer: Arc::new(auth::authz::Union(vec![Arc::new(PrivilegedGroups::default()), policy.clone()])),
+            authorizer,
             policy,
             node_graph: Arc::default(),
             tokens,
@@ -99,7 +107,7 @@ impl Api {
                 &[],
                 Arc::new(SystemClock),
             )),
-            admission: Arc::new(NoAdmission),
+            admission: Arc::new(ChainHook::new(Arc::new(chain))),
             tls: Arc::new(pki.server_config().unwrap()),
             kubelet_tls: Arc::new(pki.client_config(&kubelet_leaf).unwrap()),
             advertise_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
@@ -108,7 +116,12 @@ impl Api {
         };
         let server = Server::new(config, shutdown.clone());
         server.start().await.unwrap();
-        Self { server, pki, user: masters, shutdown, _dir: dir }
+        let api = Self { server, pki, user: masters, shutdown, _dir: dir };
+        // In a cluster the controllers make it; pods need it.
+        let account =
+            serde_json::json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" } });
+        api.post("/api/v1/namespaces/default/serviceaccounts", &account).await.expect(201);
+        api
     }
 
     /// The same server, called by somebody else.
