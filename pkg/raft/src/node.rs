@@ -172,16 +172,23 @@ impl Node {
         };
         node.follow_membership();
         node.checkpoint_behind();
-        let ready = timeout(READY_TIMEOUT, node.become_ready(node_id, &config.peer_address)).await;
-        match ready.unwrap_or_else(|_| Err("no leader was elected in time".to_owned())) {
+        let ready = tokio::select! {
+            ready = timeout(READY_TIMEOUT, node.become_ready(node_id, &config.peer_address)) => {
+                let late = Err("no leader was elected in time".to_owned());
+                ready.unwrap_or(late).map_err(|detail| OpenError::NotReady { path: config.data_dir.clone(), detail })
+            }
+            // A start does not wait for a disk that fails; a running store does.
+            error = node.log.failure() => Err(OpenError::io(&config.data_dir, error)),
+        };
+        match ready {
             Ok(()) => {
                 let (keys, revision) = (node.store.statistics().keys, node.store.revision().get());
                 tracing::info!(keys, revision, ?loaded, ready = ?started.elapsed(), "opened the store");
                 Ok(node)
             }
-            Err(detail) => {
+            Err(error) => {
                 node.shutdown().await;
-                Err(OpenError::NotReady { path: config.data_dir, detail })
+                Err(error)
             }
         }
     }

@@ -78,12 +78,13 @@ async fn creates(store: &Storage, callers: usize, time: Duration) {
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
     let after = store.statistics();
     println!(
-        "creates, {callers:>3} callers {:>10.0}/s  p50 {:.2?}  p99 {:.2?}  max {:.2?}  fsyncs {}  checkpoints {}",
+        "creates, {callers:>3} callers {:>10.0}/s  p50 {:.2?}  p99 {:.2?}  max {:.2?}  fsyncs {} ({:.0} a sync)  checkpoints {}",
         latencies.len() as f64 / seconds,
         at(0.5),
         at(0.99),
         at(1.0),
         after.fsyncs - before.fsyncs,
+        latencies.len() as f64 / (after.fsyncs - before.fsyncs).max(1) as f64,
         after.checkpoints - before.checkpoints,
     );
 }

@@ -207,6 +207,11 @@ impl LogStore {
         self.writer.admit(bytes)
     }
 
+    /// Returns when writing fails, with the reason. It is tried again all the same.
+    pub(crate) async fn failure(&self) -> io::Error {
+        self.writer.failure().await
+    }
+
     /// Writes what is queued and stops the writer.
     pub(crate) fn close(&self) {
         self.writer.stop();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use openraft::entry::RaftEntry;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::frame::{FrameBuilder, Record};
 use super::recovery::Position;
@@ -57,6 +57,8 @@ pub(super) struct Writer {
 struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
+    /// Why writing fails at the moment.
+    failure: watch::Sender<Option<(io::ErrorKind, String)>>,
     /// Free bytes in the segment that is written to.
     remaining: AtomicU64,
     spare: Mutex<Spare>,
@@ -67,8 +69,6 @@ struct Queue {
 struct QueueState {
     jobs: VecDeque<Job>,
     stop: bool,
-    /// Why writing fails at the moment.
-    failure: Option<String>,
 }
 
 #[derive(Default)]
@@ -108,7 +108,7 @@ impl Writer {
     }
 
     pub(super) fn admit(&self, bytes: u64) -> Result<(), String> {
-        if let Some(failure) = &self.queue.state.lock().failure {
+        if let Some((_, failure)) = &*self.queue.failure.borrow() {
             return Err(failure.clone());
         }
         let remaining = self.queue.remaining.load(Ordering::Relaxed);
@@ -129,6 +129,13 @@ impl Writer {
                 Err(text)
             }
             _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn failure(&self) -> io::Error {
+        match self.queue.failure.subscribe().wait_for(Option::is_some).await.as_deref() {
+            Ok(Some((kind, text))) => io::Error::new(*kind, text.clone()),
+            _ => closed(),
         }
     }
 
@@ -292,7 +299,7 @@ impl Run {
             let result = self.write(&mut frame, &mut bytes);
             let error = match result {
                 Ok(offset) => {
-                    if self.queue.state.lock().failure.take().is_some() {
+                    if self.queue.failure.send_replace(None).is_some() {
                         tracing::info!("the log can be written again");
                     }
                     bytes.clear();
@@ -302,10 +309,10 @@ impl Run {
                 Err(error) => error,
             };
             Counters::add(&self.shared.counters.failures, 1);
-            let mut state = self.queue.state.lock();
-            if state.failure.replace(error.to_string()).is_none() {
+            if self.queue.failure.send_replace(Some((error.kind(), error.to_string()))).is_none() {
                 tracing::error!(%error, "the log cannot be written; writes are refused until it can");
             }
+            let mut state = self.queue.state.lock();
             if state.stop {
                 return None;
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::sim_disk::SimDisk;
 use super::{change, create, small_config};
-use crate::{Node, ProposeError};
+use crate::{Node, OpenError, ProposeError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_are_refused_while_the_disk_is_full_and_go_on_after() {
@@ -54,4 +54,21 @@ async fn writes_are_refused_while_the_disk_is_full_and_go_on_after() {
         assert!(node.store().get(key.as_bytes()).is_some(), "{key}");
     }
     node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_on_a_full_disk_says_so_and_can_be_tried_again() {
+    // Where the space ends differs: before the checkpoint, before the log, in the middle of it.
+    for space in [0, 1000, 600_000, 1_100_000] {
+        let disk = SimDisk::new();
+        disk.limit_space(Some(space));
+        match Node::open_on(small_config(), disk.clone(), 1, None).await {
+            Ok(node) => node.shutdown().await,
+            Err(error) => assert!(matches!(error, OpenError::DiskFull { .. }), "{space}: {error}"),
+        }
+        disk.limit_space(None);
+        let node = Node::open_on(small_config(), disk, 1, None).await.unwrap();
+        change(&node, &create("/k", 100)).await.unwrap();
+        node.shutdown().await;
+    }
 }
