@@ -6,7 +6,7 @@ use apimachinery::{Object, meta::ObjectExt, meta::object_mut};
 use serde_json::{Value, json};
 
 use crate::cells::since;
-use crate::resource::{Column, Resource, Strategy};
+use crate::resource::{Column, Resource, SelectableField, Strategy};
 use crate::strategy::set_api_version;
 use crate::tree::{Fill, Tree};
 
@@ -56,7 +56,7 @@ const STRATEGY: Strategy = Strategy {
     ..Strategy::PLAIN
 };
 
-const SELECTABLE: &[(&str, fn(&Object) -> String)] = &[
+const SELECTABLE: &[SelectableField] = &[
     ("involvedObject.kind", |o| o.str_at("involvedObject/kind").to_owned()),
     ("involvedObject.namespace", |o| o.str_at("involvedObject/namespace").to_owned()),
     ("involvedObject.name", |o| o.str_at("involvedObject/name").to_owned()),

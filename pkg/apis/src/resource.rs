@@ -19,6 +19,9 @@ impl Verbs {
     }
 }
 
+/// The label of a field that objects can be selected by, and its reader.
+pub type SelectableField = (&'static str, fn(&Object) -> String);
+
 /// One row: a resource of one group, with every version that is served.
 #[derive(Clone, Copy)]
 pub struct Resource {
@@ -45,7 +48,7 @@ pub struct Resource {
     /// Cells of one object, in the order of `columns`. `now` is Unix time in seconds, for ages.
     pub cells: fn(&Object, now: i64) -> Vec<Value>,
     /// Field selectors besides `metadata.name` and `metadata.namespace`: label and reader.
-    pub selectable: &'static [(&'static str, fn(&Object) -> String)],
+    pub selectable: &'static [SelectableField],
     /// Other labels of selectable fields, as this group calls them: alias, label of `selectable`.
     pub selector_aliases: &'static [(&'static str, &'static str)],
     /// Not kept in the store: a question that is answered (TokenReview, SubjectAccessReview, …).
@@ -176,7 +179,7 @@ pub struct Strategy {
     /// Sets declared and computed defaults. Idempotent.
     pub default: fn(&mut Object),
     /// Drops what a client may not set at birth (status) and sets initial values (`generation` is done by the registry).
-    /// Called after `default` and before admission, when name, UID and creation time are set already: kinds use them.
+    /// Called after defaults and mutating admission, when name, UID and creation time are set: some kinds use them.
     pub prepare_for_create: fn(&mut Object),
     /// Keeps in `new` what this endpoint may not change (status).
     pub prepare_for_update: fn(new: &mut Object, old: &Object),

@@ -45,3 +45,6 @@ pub fn find(group: &str, plural: &str) -> Option<&'static Resource> {
 pub fn by_kind(group: &str, kind: &str) -> Option<&'static Resource> {
     all().iter().find(|r| r.group == group && r.kind == kind)
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,11 +68,9 @@ pub fn validate(errors: &mut ErrorList, volume_at: &Path, kind: &str, source: &V
     let at = volume_at.child(kind);
     validate_common(errors, &at, kind, source);
     match kind {
-        "emptyDir" => {
-            if crate::quantity::parse(source.field("sizeLimit")).is_some_and(|q| q.is_negative()) {
-                let why = "SizeLimit field must be a valid resource quantity";
-                errors.push(Error::forbidden(&at.child("sizeLimit"), why));
-            }
+        "emptyDir" if crate::quantity::parse(source.field("sizeLimit")).is_some_and(|q| q.is_negative()) => {
+            let why = "SizeLimit field must be a valid resource quantity";
+            errors.push(Error::forbidden(&at.child("sizeLimit"), why));
         }
         "secret" | "configMap" => {
             mode(errors, &at, source, "defaultMode");

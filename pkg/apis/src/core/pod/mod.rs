@@ -13,7 +13,7 @@ use apimachinery::{Object, meta::ObjectExt};
 use serde_json::{Value, json};
 
 use crate::podspec::{Scope, validate_pod_spec};
-use crate::resource::{Resource, Strategy, Subresource, SubresourceUpdate, Verbs};
+use crate::resource::{Resource, SelectableField, Strategy, Subresource, SubresourceUpdate, Verbs};
 use crate::strategy::keep_status;
 use crate::tree::Tree;
 
@@ -58,7 +58,7 @@ pub const ROW: Resource = Resource {
     ..Resource::namespaced("", "v1", "pods", "pod", "Pod")
 };
 
-const SELECTABLE: &[(&str, fn(&Object) -> String)] = &[
+const SELECTABLE: &[SelectableField] = &[
     ("spec.nodeName", |o| o.str_at("spec/nodeName").to_owned()),
     ("spec.restartPolicy", |o| o.str_at("spec/restartPolicy").to_owned()),
     ("spec.schedulerName", |o| o.str_at("spec/schedulerName").to_owned()),

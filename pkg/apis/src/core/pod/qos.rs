@@ -36,13 +36,13 @@ impl<'a> Sums<'a> {
     fn add(&mut self, resources: &'a Value) {
         for (name, value) in positive(resources, "requests") {
             let sum = self.requests.entry(name).or_default();
-            *sum = *sum + value;
+            *sum += value;
         }
         let mut limited = 0;
         for (name, value) in positive(resources, "limits") {
             limited += 1;
             let sum = self.limits.entry(name).or_default();
-            *sum = *sum + value;
+            *sum += value;
         }
         self.every_limit &= limited == COUNTED.len();
     }

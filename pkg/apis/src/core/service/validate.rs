@@ -247,7 +247,9 @@ pub fn update(new: &Object, old: &Object) -> ErrorList {
                 }
             }
         }
-        if before.text("clusterIP") != "" && spec.list("clusterIPs").is_empty() && !before.list("clusterIPs").is_empty()
+        if !before.text("clusterIP").is_empty()
+            && spec.list("clusterIPs").is_empty()
+            && !before.list("clusterIPs").is_empty()
         {
             let why = "primary clusterIP can not be unset";
             errors.push(Error::invalid(&at.child("clusterIPs").index(0), spec.field("clusterIPs").clone(), why));
