@@ -55,7 +55,7 @@ fn from_cri_event(event: v1::ContainerEventResponse) -> Event {
 pub(crate) async fn from_containerd(channel: Channel) -> Result<EventStream> {
     let mut client = wire::events_client::EventsClient::new(channel);
     let filters = ["/tasks/exit", "/tasks/oom", "/tasks/start", "/tasks/delete"]
-        .map(|topic| format!("namespace==k8s.io,topic=={topic}"))
+        .map(|topic| format!("namespace==k8s.io,topic==\"{topic}\""))
         .to_vec();
     let stream = client.subscribe(wire::SubscribeRequest { filters }).await?.into_inner();
     let events = stream.filter_map(|item| async move {

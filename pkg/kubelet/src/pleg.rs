@@ -7,6 +7,7 @@ use std::time::Duration;
 use cri::{EventKind, RuntimeService, v1};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 
 use crate::kubelet::Kubelet;
 use crate::names;
@@ -15,14 +16,23 @@ use crate::runtime::PodRuntimeStatus;
 /// containerd tells of an exit before its CRI part has noted it: ask again until it has.
 const SETTLE_FIRST: Duration = Duration::from_millis(5);
 const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// Exits that a slow listener may miss before it has to ask.
+const EXITS: usize = 256;
 /// Before subscribing again after the stream broke.
 const RESUBSCRIBE: Duration = Duration::from_secs(1);
 
 /// Which pod a container or sandbox belongs to.
-#[derive(Default)]
 pub struct Pleg {
     owners: Mutex<HashMap<String, String>>,
     healthy: std::sync::atomic::AtomicBool,
+    /// Ids of containers that ended.
+    exits: broadcast::Sender<String>,
+}
+
+impl Default for Pleg {
+    fn default() -> Self {
+        Self { owners: Mutex::default(), healthy: false.into(), exits: broadcast::channel(EXITS).0 }
+    }
 }
 
 impl Pleg {
@@ -54,6 +64,26 @@ impl Pleg {
 
     fn owner(&self, id: &str) -> Option<String> {
         self.owners.lock().get(id).cloned()
+    }
+
+    /// Waits until a container has ended.
+    pub async fn wait_for_exit(&self, runtime: &dyn RuntimeService, id: &str) {
+        let mut exits = self.exits.subscribe();
+        loop {
+            let status = runtime.container_status(id).await;
+            if !status.is_ok_and(|s| s.state() == v1::ContainerState::ContainerRunning) {
+                return;
+            }
+            loop {
+                match exits.recv().await {
+                    Ok(ended) if ended == id => return,
+                    Ok(_) => {}
+                    // Some were missed: ask.
+                    Err(broadcast::error::RecvError::Lagged(_)) => break,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        }
     }
 
     /// The pod of a container that we have not seen: from its labels.
@@ -108,6 +138,8 @@ async fn deliver(kubelet: &Kubelet, event: &cri::Event) {
     };
     if event.kind == EventKind::Exited {
         settle(&*kubelet.runtime, &event.container_id).await;
+        // Nobody listening is fine.
+        let _ = kubelet.pleg.exits.send(event.container_id.clone());
     }
     kubelet.notify(&uid);
 }

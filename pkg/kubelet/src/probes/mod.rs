@@ -188,7 +188,7 @@ fn age(found: &ContainerStatus) -> Duration {
 }
 
 /// What one attempt gave.
-enum Attempt {
+pub(crate) enum Attempt {
     Success,
     Failure(String),
     /// The probe itself could not be made (the runtime is away): no statement about the container.
