@@ -154,6 +154,11 @@ impl Writer<'_> {
             },
         });
         self.ensure("", "services", service).await?;
+        if config.advertise_address.is_loopback() {
+            // Pods could not reach it, and Endpoints may not name it.
+            tracing::warn!("the advertised address is of this machine alone: pods cannot reach this server");
+            return Ok(());
+        }
         let here = config.advertise_address.to_string();
         let port = json!([{ "name": "https", "port": config.secure_port, "protocol": "TCP" }]);
         self.replace(
