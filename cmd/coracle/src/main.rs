@@ -1,1 +1,60 @@
-fn main() {}
+//! The one binary: reads flags, wires the parts together, runs and drains them. It holds no rules of its own.
+//!
+//! Start reading at [`server`]; [`options`] is the table of flags.
+
+mod check;
+mod config_file;
+mod identity;
+mod loops;
+mod node;
+mod options;
+mod passthrough;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::options::{Cli, Command};
+
+fn main() -> ExitCode {
+    if cni::is_invoked() {
+        return cni::main();
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let arguments = config_file::expand(std::env::args_os().collect())?;
+    match Cli::parse_from(arguments).command {
+        Command::Server(options) => on_runtime(&options.common.log_level.clone(), server::run(options)),
+        Command::Scheduler(options) => on_runtime(&options.log_level.clone(), loops::scheduler(options)),
+        Command::ControllerManager(options) => on_runtime(&options.run.log_level.clone(), loops::controllers(options)),
+        Command::Kubectl(arguments) => passthrough::kubectl(&arguments),
+        Command::Crictl(arguments) => passthrough::crictl(&arguments),
+        Command::Ctr(arguments) => passthrough::ctr(&arguments),
+        Command::CheckConfig(options) => check::run(&options),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "coracle", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+/// Starts logging and the async runtime, and runs `main` on it.
+fn on_runtime(log_level: &str, main: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    component_base::logging::init(log_level).map_err(anyhow::Error::msg)?;
+    // One provider for every TLS library in the process. Only the first call can succeed, and this is it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("coracle").build()?;
+    let outcome = runtime.block_on(main);
+    // What is left are tasks that nobody waits for; they are not worth a delay.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
+}

@@ -1,0 +1,116 @@
+//! `coracle check-config`: whether this machine can run a node, and what to do about what it lacks.
+
+use std::path::Path;
+
+use anyhow::bail;
+
+use crate::options::CheckOptions;
+
+/// What was looked at, and the remedy if it was found wanting.
+struct Finding {
+    what: String,
+    remedy: Option<String>,
+    /// False for what a node can do without.
+    needed: bool,
+}
+
+/// Prints a line for each check; fails if anything needed is missing.
+pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
+    let findings = [programs(), kernel(), vec![root(), cgroups(), space(&options.data_dir)]].concat_all();
+    for finding in &findings {
+        match (&finding.remedy, finding.needed) {
+            (None, _) => println!("ok       {}", finding.what),
+            (Some(remedy), true) => println!("missing  {}: {remedy}", finding.what),
+            (Some(remedy), false) => println!("optional {}: {remedy}", finding.what),
+        }
+    }
+    let missing = findings.iter().filter(|f| f.needed && f.remedy.is_some()).count();
+    if missing > 0 {
+        bail!("{missing} things are missing; a node cannot run here yet");
+    }
+    Ok(())
+}
+
+trait ConcatAll {
+    fn concat_all(self) -> Vec<Finding>;
+}
+
+impl<const N: usize> ConcatAll for [Vec<Finding>; N] {
+    fn concat_all(self) -> Vec<Finding> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+/// The programs that a node starts, with the Debian package that has each.
+const PROGRAMS: &[(&str, &str, bool)] = &[
+    ("containerd", "containerd", true),
+    ("runc", "runc", true),
+    ("nft", "nftables", true),
+    ("conntrack", "conntrack", false),
+    ("kubectl", "kubernetes-client", false),
+];
+
+fn programs() -> Vec<Finding> {
+    let find = |&(name, package, needed): &(&str, &str, bool)| Finding {
+        what: format!("program {name}"),
+        remedy: (!on_path(name)).then(|| format!("install it, e.g. apt-get install {package}")),
+        needed,
+    };
+    PROGRAMS.iter().map(find).collect()
+}
+
+/// Also where administrators' programs are, which an ordinary PATH leaves out.
+pub fn on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(Into::into);
+    std::env::split_paths(&path).chain(more).any(|dir| dir.join(name).is_file())
+}
+
+/// Features without which pods have no file system or network.
+const KERNEL: &[(&str, &str)] = &[
+    ("/proc/sys/net/ipv4/ip_forward", "a kernel with IPv4 networking"),
+    ("/proc/self/ns/net", "a kernel with network namespaces (CONFIG_NET_NS)"),
+    ("/proc/self/ns/pid", "a kernel with process namespaces (CONFIG_PID_NS)"),
+];
+
+fn kernel() -> Vec<Finding> {
+    let exists = |&(path, remedy): &(&str, &str)| Finding {
+        what: path.to_owned(),
+        remedy: (!Path::new(path).exists()).then(|| remedy.to_owned()),
+        needed: true,
+    };
+    let mut findings: Vec<Finding> = KERNEL.iter().map(exists).collect();
+    let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    findings.push(Finding {
+        what: "overlay file system".to_owned(),
+        remedy: (!filesystems.contains("\toverlay")).then(|| "modprobe overlay, or a kernel with CONFIG_OVERLAY_FS".to_owned()),
+        needed: true,
+    });
+    findings
+}
+
+fn root() -> Finding {
+    let is_root = rustix::process::geteuid().is_root();
+    Finding { what: "run as root".to_owned(), remedy: (!is_root).then(|| "use sudo".to_owned()), needed: true }
+}
+
+fn cgroups() -> Finding {
+    let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let legacy = Path::new("/sys/fs/cgroup/memory").exists();
+    Finding {
+        what: format!("control groups ({})", if unified { "v2" } else { "v1" }),
+        remedy: (!unified && !legacy).then(|| "mount cgroup2 on /sys/fs/cgroup".to_owned()),
+        needed: true,
+    }
+}
+
+fn space(data_dir: &Path) -> Finding {
+    const WANTED: u64 = 2 << 30;
+    let existing = data_dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let free = rustix::fs::statvfs(existing).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    Finding {
+        what: format!("{} MiB free for {}", free >> 20, data_dir.display()),
+        remedy: (free < WANTED).then(|| "make room, or give another --data-dir; 2 GiB are wanted".to_owned()),
+        needed: false,
+    }
+}

@@ -1,0 +1,237 @@
+//! A node beside the server: runtime, pod network, kubelet, service proxy and DNS.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use apimachinery::UserInfo;
+use client::{Client, Informers, Scope};
+use component_base::Shutdown;
+use component_base::task::supervise;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::{Node, Taint};
+
+use crate::server::Site;
+use crate::{check, identity};
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// What a node that also runs the control plane is labelled with, as k3s does.
+const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
+
+/// A node whose flags and machine were looked at and do.
+pub struct Plan {
+    runtime: kubelet::config::Runtime,
+    labels: Vec<(String, String)>,
+    taints: Vec<Taint>,
+}
+
+impl Plan {
+    /// Looks before anything is started: every error names the flag or the remedy.
+    pub async fn check(site: &Site) -> anyhow::Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("a node runs containers and needs root; use sudo, or --disable-agent for the control plane alone");
+        }
+        let options = &site.options.node;
+        let runtime = match &options.container_runtime_endpoint {
+            Some(endpoint) => {
+                let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
+                tokio::net::UnixStream::connect(path)
+                    .await
+                    .with_context(|| format!("--container-runtime-endpoint {endpoint}: no runtime answers there"))?;
+                kubelet::config::Runtime::Endpoint(endpoint.clone())
+            }
+            None => {
+                for (name, package) in [("containerd", "containerd"), ("runc", "runc")] {
+                    if !check::on_path(name) {
+                        bail!(
+                            "{name} is not on PATH; install it (apt-get install {package}), give --container-runtime-endpoint, \
+                             or --disable-agent for the control plane alone"
+                        );
+                    }
+                }
+                kubelet::config::Runtime::Private(runtime_options(site))
+            }
+        };
+        let proxied = !site.options.disable.iter().any(|part| part == "proxy");
+        if (proxied || options.flannel_backend != "none") && !check::on_path("nft") {
+            bail!("nft is not on PATH; install it (apt-get install nftables)");
+        }
+        let labels = options.node_label.iter().map(|text| parse_label(text)).collect::<anyhow::Result<_>>()?;
+        let taints = options.node_taint.iter().map(|text| parse_taint(text)).collect::<anyhow::Result<_>>()?;
+        Ok(Self { runtime, labels, taints })
+    }
+
+    /// Starts all parts; they wait for what they need by themselves.
+    pub fn start(self, site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let user = UserInfo::new(format!("system:node:{}", site.node_name), ["system:nodes"]);
+        let client = identity::in_process(server, user);
+        start_network(site, &client, shutdown);
+        start_kubelet(self, site, client, shutdown)?;
+        let disabled = |part: &str| site.options.disable.iter().any(|disabled| disabled == part);
+        if !disabled("proxy") {
+            let client = identity::in_process(server, UserInfo::new("system:kube-proxy", []));
+            start_proxy(site, client, shutdown);
+        }
+        if !disabled("dns") {
+            let account = "system:serviceaccount:kube-system:coredns";
+            let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
+            start_dns(site, identity::in_process(server, UserInfo::new(account, groups)), shutdown);
+        }
+        Ok(())
+    }
+}
+
+fn runtime_options(site: &Site) -> kubelet::containerd::Options {
+    let (agent, run) = (site.options.common.data_dir.join("agent"), &site.options.node.run_dir);
+    let built_in = site.options.node.flannel_backend != "none";
+    kubelet::containerd::Options {
+        root: agent.join("containerd"),
+        state: run.join("containerd"),
+        cni_bin_dir: if built_in { agent.join("cni/bin") } else { "/opt/cni/bin".into() },
+        cni_conf_dir: if built_in { agent.join("cni/net.d") } else { "/etc/cni/net.d".into() },
+        registry_config_dir: agent.join("containerd/certs.d"),
+    }
+}
+
+fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let (options, agent) = (&site.options, site.options.common.data_dir.join("agent"));
+    let sans = pki::Sans { hostnames: vec![site.node_name.clone(), "localhost".into()], ips: vec![site.node_ip, IpAddr::from([127, 0, 0, 1])] };
+    let leaf = site.pki.server_leaf("serving-kubelet", &format!("system:node:{}", site.node_name), &["system:nodes"], &sans)?;
+    let identity = pki::Identity::new(&leaf)?;
+    let tls = pki::tls::server_config(&identity, pki::tls::roots([site.pki.client_ca().cert()])?)?;
+    let mut config = kubelet::Config::new(&site.node_name, agent.join("kubelet"), plan.runtime);
+    config.client = Some(client);
+    config.node_ips = vec![site.node_ip];
+    config.images_dir = Some(agent.join("images"));
+    config.static_pods_dir = options.node.pod_manifest_path.clone();
+    config.cluster_dns = vec![IpAddr::V4(options.network.dns_address())];
+    config.cluster_domain = options.network.cluster_domain.clone();
+    config.node_labels.insert(CONTROL_PLANE_LABEL.into(), "true".into());
+    config.node_labels.extend(plan.labels);
+    config.node_taints = plan.taints;
+    config.max_pods = options.node.max_pods;
+    config.server =
+        Some(kubelet::config::Server { address: options.api.bind_address, port: options.node.kubelet_port, tls: tls.into() });
+    let stop = shutdown.clone();
+    supervise("kubelet", shutdown, move || kubelet::run(config.clone(), stop.clone()));
+    Ok(())
+}
+
+/// Sets the pod network up as soon as the node has been given its addresses, and again whenever they change.
+fn start_network(site: &Site, client: &Client, shutdown: &Shutdown) {
+    if site.options.node.flannel_backend == "none" {
+        return;
+    }
+    let runtime = runtime_options(site);
+    let setup = NetworkSetup {
+        node_name: site.node_name.clone(),
+        bin_dir: runtime.cni_bin_dir,
+        conf_dir: runtime.cni_conf_dir,
+        data_dir: site.options.common.data_dir.join("agent/cni"),
+        cluster_cidr: site.options.network.cluster_cidr,
+        service_cidr: site.options.network.service_cidr,
+    };
+    let informers = Informers::new(client.clone(), shutdown.clone());
+    supervise("pod network", shutdown, move || setup.clone().follow(informers.clone()));
+}
+
+#[derive(Clone)]
+struct NetworkSetup {
+    node_name: String,
+    bin_dir: PathBuf,
+    conf_dir: PathBuf,
+    data_dir: PathBuf,
+    cluster_cidr: Ipv4Net,
+    service_cidr: Ipv4Net,
+}
+
+impl NetworkSetup {
+    async fn follow(self, informers: Informers) -> anyhow::Result<()> {
+        let mut changes = informers.get::<Node>(Scope::object("", &self.node_name)).subscribe();
+        let mut current = None;
+        while let Some(change) = changes.next().await {
+            let range = change.new.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.clone());
+            let Some(range) = range.filter(|range| current.as_ref() != Some(range)) else { continue };
+            let pod_cidr: Ipv4Net = range.parse().with_context(|| format!("the node's podCIDR {range:?}"))?;
+            let options = self.options(pod_cidr);
+            tokio::task::spawn_blocking(move || cni::configure(&options)).await??;
+            tracing::info!(pod_cidr = range, "the pod network is set up");
+            current = Some(range);
+        }
+        Ok(())
+    }
+
+    fn options(&self, pod_cidr: Ipv4Net) -> cni::Options {
+        cni::Options {
+            bin_dir: self.bin_dir.clone(),
+            conf_dir: self.conf_dir.clone(),
+            data_dir: self.data_dir.clone(),
+            pod_cidr,
+            cluster_cidr: self.cluster_cidr,
+            service_cidr: Some(self.service_cidr),
+            bridge: "cni0".into(),
+            mtu: cni::detect_mtu(),
+        }
+    }
+}
+
+fn start_proxy(site: &Site, client: Client, shutdown: &Shutdown) {
+    let config = proxy::Config {
+        informers: Informers::new(client, shutdown.clone()),
+        node_name: site.node_name.clone(),
+        cluster_cidr: site.options.network.cluster_cidr.to_string(),
+        own_addresses: [site.options.network.dns_address()].into(),
+    };
+    let stop = shutdown.clone();
+    supervise("proxy", shutdown, move || proxy::run(config.clone(), stop.clone()));
+}
+
+fn start_dns(site: &Site, client: Client, shutdown: &Shutdown) {
+    let config = dns::Config {
+        informers: Informers::new(client, shutdown.clone()),
+        addresses: vec![IpAddr::V4(site.options.network.dns_address())],
+        domain: site.options.network.cluster_domain.clone(),
+        resolv_conf: Path::new(RESOLV_CONF).to_owned(),
+    };
+    let stop = shutdown.clone();
+    supervise("dns", shutdown, move || dns::run(config.clone(), stop.clone()));
+}
+
+fn parse_label(text: &str) -> anyhow::Result<(String, String)> {
+    let (key, value) = text.split_once('=').with_context(|| format!("--node-label {text}: expected KEY=VALUE"))?;
+    let problems = [apimachinery::validation::is_qualified_name(key), apimachinery::validation::is_valid_label_value(value)];
+    match problems.concat().first() {
+        Some(problem) => bail!("--node-label {text}: {problem}"),
+        None => Ok((key.to_owned(), value.to_owned())),
+    }
+}
+
+fn parse_taint(text: &str) -> anyhow::Result<Taint> {
+    const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+    let form = || format!("--node-taint {text}: expected KEY=VALUE:EFFECT with one of {}", EFFECTS.join(", "));
+    let (rest, effect) = text.rsplit_once(':').with_context(form)?;
+    if !EFFECTS.contains(&effect) {
+        bail!(form());
+    }
+    let (key, value) = rest.split_once('=').map_or((rest, None), |(key, value)| (key, Some(value.to_owned())));
+    if let Some(problem) = apimachinery::validation::is_qualified_name(key).first() {
+        bail!("--node-taint {text}: {problem}");
+    }
+    Ok(Taint { key: key.to_owned(), value, effect: effect.to_owned(), time_added: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_and_taints_are_checked_by_flag_name() {
+        assert_eq!(parse_label("a/b=c").expect("good"), ("a/b".into(), "c".into()));
+        assert!(parse_label("a").expect_err("no value").to_string().contains("--node-label a: expected KEY=VALUE"));
+        assert!(parse_label("a=!").is_err());
+        let taint = parse_taint("k=v:NoSchedule").expect("good");
+        assert_eq!((taint.key.as_str(), taint.value.as_deref()), ("k", Some("v")));
+        assert!(parse_taint("k:NoExecute").expect("good").value.is_none());
+        assert!(parse_taint("k=v:Never").expect_err("no such effect").to_string().contains("NoExecute"));
+    }
+}

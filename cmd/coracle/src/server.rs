@@ -1,0 +1,230 @@
+//! `coracle server`: the control plane in one process, and a node beside it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+use apimachinery::UserInfo;
+use component_base::Shutdown;
+use component_base::clock::SystemClock;
+use pki::{Kubeconfig, Pki, UserAuth};
+use tokio::net::TcpListener;
+
+use crate::options::ServerOptions;
+use crate::{identity, loops, node};
+
+/// How long an orderly end may take.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+/// Paths that anyone may read.
+const ANONYMOUS_PATHS: &[&str] = &["/livez", "/readyz", "/healthz", "/version"];
+
+/// What the parts of a server share.
+pub struct Site {
+    pub options: ServerOptions,
+    pub node_name: String,
+    pub node_ip: IpAddr,
+    pub pki: Pki,
+}
+
+pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
+    let started = Instant::now();
+    options.network.check().map_err(anyhow::Error::msg)?;
+    let site = Arc::new(prepare(options)?);
+    let node = match site.options.disable_agent {
+        true => None,
+        false => Some(node::Plan::check(&site).await?),
+    };
+    let listener = listen(&site).await?;
+    let shutdown = Shutdown::new();
+    let storage = open_store(&site.options.common.data_dir).await?;
+    let server = api_server(&site, storage.clone(), &shutdown)?;
+    let serving = server.clone();
+    shutdown.spawn(async move {
+        if let Err(error) = serving.serve(listener).await {
+            tracing::error!(%error, "the API server ended");
+        }
+    });
+    server.start().await.map_err(|e| anyhow!("{e}"))?;
+    write_kubeconfig(&site)?;
+    tracing::info!(
+        address = %SocketAddr::new(site.options.api.bind_address, site.options.api.https_listen_port),
+        kubeconfig = %site.options.api.write_kubeconfig.display(),
+        seconds = started.elapsed().as_secs_f32(),
+        "the API server is ready"
+    );
+    start_loops(&site, &server, &shutdown);
+    if let Some(plan) = node {
+        plan.start(&site, &server, &shutdown)?;
+    }
+    loops::signal().await?;
+    tracing::info!("stopping; containers go on");
+    shutdown.trigger();
+    if !shutdown.drained(DRAIN_LIMIT).await {
+        tracing::warn!("some tasks did not end in time");
+    }
+    storage.shutdown().await;
+    Ok(())
+}
+
+/// Checks and makes what everything else stands on. Nothing is written before the flags are known to be good.
+fn prepare(options: ServerOptions) -> anyhow::Result<Site> {
+    let node_name = match &options.node.node_name {
+        Some(name) => name.clone(),
+        None => identity::host_name()?,
+    };
+    if let Some(problem) = apimachinery::validation::is_dns1123_subdomain(&node_name).first() {
+        bail!("the node name {node_name:?} cannot be used: {problem}; give another with --node-name");
+    }
+    let node_ip = options.node.node_ip.unwrap_or_else(identity::own_address);
+    let data_dir = &options.common.data_dir;
+    std::fs::create_dir_all(data_dir.join("server"))
+        .with_context(|| format!("--data-dir {}: cannot be made", data_dir.display()))?;
+    std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("--data-dir {}", data_dir.display()))?;
+    let pki = Pki::load_or_create(&data_dir.join("server/tls"), &names(&options, &node_name, node_ip))?;
+    pki::join_token(&data_dir.join("server/token"), &pki.server_ca().cert_pem(), None)?;
+    Ok(Site { options, node_name, node_ip, pki })
+}
+
+/// Under which names and addresses clients may reach the server.
+fn names(options: &ServerOptions, node_name: &str, node_ip: IpAddr) -> pki::Options {
+    let domain = &options.network.cluster_domain;
+    let mut hostnames: Vec<String> =
+        ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned).to_vec();
+    hostnames.push(format!("kubernetes.default.svc.{domain}"));
+    hostnames.push(node_name.to_owned());
+    let mut ips = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), "::1".parse().unwrap_or(node_ip), node_ip];
+    ips.push(service_address(options));
+    ips.extend(options.api.advertise_address);
+    for name in &options.api.tls_san {
+        match name.parse() {
+            Ok(ip) => ips.push(ip),
+            Err(_) => hostnames.push(name.clone()),
+        }
+    }
+    pki::Options { hostnames, ips }
+}
+
+/// The address of the `kubernetes` Service: the first of the service CIDR.
+fn service_address(options: &ServerOptions) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(u32::from(options.network.service_cidr.network()) + 1))
+}
+
+async fn listen(site: &Site) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(site.options.api.bind_address, site.options.api.https_listen_port);
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("port {} is in use by another process; stop it or give another --https-listen-port", address.port())
+        }
+        Err(error) => Err(error).with_context(|| format!("listening on {address} (--bind-address, --https-listen-port)")),
+    }
+}
+
+async fn open_store(data_dir: &Path) -> anyhow::Result<storage::Storage> {
+    Ok(storage::Storage::open(storage::Config::new(data_dir.join("server/db"))).await?)
+}
+
+fn api_server(site: &Site, storage: storage::Storage, shutdown: &Shutdown) -> anyhow::Result<apiserver::Server> {
+    let network = &site.options.network;
+    let (node_port_first, node_port_last) = network.service_node_port_range;
+    let registry = registry::Registry::new(registry::Options {
+        storage,
+        resources: apis::all(),
+        services: registry::ServiceOptions {
+            network: network.service_cidr.network(),
+            prefix_length: network.service_cidr.prefix_len(),
+            reserved: vec![network.dns_address()],
+            node_port_first,
+            node_port_last,
+        },
+    })
+    .map_err(|e| anyhow!("{e}"))?;
+
+    let clock = Arc::new(SystemClock);
+    let audience = format!("https://kubernetes.default.svc.{}", network.cluster_domain);
+    let issuer =
+        Arc::new(auth::token::Issuer::new(site.pki.service_account_key().clone(), &audience, &[&audience], clock.clone()));
+    let lister = Arc::new(apiserver::reader::TokenLister(registry.clone()));
+    let verifier = Arc::new(auth::token::Verifier::new(&issuer, Vec::new(), lister, clock));
+    let tokens = Arc::new(auth::authn::BearerToken(vec![verifier]));
+    let certificates = auth::authn::X509::new(pki::ClientVerifier::new(pki::tls::roots([site.pki.client_ca().cert()])?)?);
+    let known = auth::authn::Union(vec![Arc::new(certificates), tokens.clone()]);
+    let authenticator = Arc::new(auth::authn::Anonymous::only_on(known, ANONYMOUS_PATHS));
+
+    let policy = Arc::new(auth::rbac::Policy::default());
+    let node_graph = Arc::new(auth::node::NodeGraph::default());
+    let authorizer = Arc::new(auth::authz::Union(vec![
+        Arc::new(auth::authz::PrivilegedGroups::default()),
+        Arc::new(auth::node::NodeAuthorizer::new(node_graph.clone())),
+        policy.clone(),
+    ]));
+    let chain = admission::Chain::new(admission::Config {
+        reader: Arc::new(apiserver::reader::AdmissionReader(registry.clone())),
+        authorizer: Arc::new(apiserver::reader::Permissions(authorizer.clone())),
+        disabled: Vec::new(),
+    });
+    let admission = Arc::new(apiserver::ChainHook::new(Arc::new(chain)));
+
+    let kubelet_leaf =
+        site.pki.client_leaf("client-kube-apiserver-kubelet", "system:kube-apiserver", &["system:masters"])?;
+    let config = apiserver::Config {
+        registry,
+        authenticator,
+        authorizer,
+        policy,
+        node_graph,
+        tokens,
+        issuer,
+        admission,
+        tls: Arc::new(site.pki.server_config()?),
+        kubelet_tls: Arc::new(site.pki.client_config(&kubelet_leaf)?),
+        advertise_address: site.options.api.advertise_address.unwrap_or(site.node_ip),
+        secure_port: site.options.api.https_listen_port,
+        service_address: service_address(&site.options),
+    };
+    Ok(apiserver::Server::new(config, shutdown.clone()))
+}
+
+/// The administrator's kubeconfig, which reaches the server on this machine.
+fn write_kubeconfig(site: &Site) -> anyhow::Result<()> {
+    let api = &site.options.api;
+    let leaf = site.pki.client_leaf("client-admin", "system:admin", &["system:masters"])?;
+    let host = if api.bind_address.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { api.bind_address };
+    let text = Kubeconfig {
+        server: &format!("https://{}", SocketAddr::new(host, api.https_listen_port)),
+        ca_pem: &site.pki.server_ca().cert_pem(),
+        cluster: "coracle",
+        user: "coracle-admin",
+        auth: UserAuth::Certificate(&leaf),
+    }
+    .to_string();
+    let path = &api.write_kubeconfig;
+    let context = || format!("--write-kubeconfig {}", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).with_context(context)?;
+    }
+    pki::write_private(path, text.as_bytes()).with_context(context)?;
+    if api.write_kubeconfig_mode != 0o600 {
+        let mode = std::fs::Permissions::from_mode(api.write_kubeconfig_mode);
+        std::fs::set_permissions(path, mode).with_context(context)?;
+    }
+    Ok(())
+}
+
+fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) {
+    let options = &site.options;
+    if !options.disable_scheduler {
+        let client = identity::in_process(server, UserInfo::new("system:kube-scheduler", []));
+        loops::start_scheduler(client, shutdown);
+    }
+    if !options.disable_controller_manager {
+        let client = identity::in_process(server, UserInfo::new("system:kube-controller-manager", []));
+        let cidr = options.network.cluster_cidr.to_string();
+        let root_ca = site.pki.server_ca().cert_pem();
+        loops::start_controllers(client, Some(loops::clients_in_process(server)), cidr, root_ca, shutdown);
+    }
+}
