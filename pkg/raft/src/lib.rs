@@ -19,6 +19,7 @@
 //!   noticed before anything is proposed, and a write fails as a whole.
 
 mod checkpoint;
+mod config;
 mod directory;
 mod disk;
 mod log;
@@ -30,6 +31,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use config::{Config, ProposeError, Statistics};
 pub use directory::{DataDirectory, OpenError};
 pub use disk::{Disk, DiskFile, RealDisk};
-pub use node::{Config, Node, ProposeError, Statistics};
+pub use node::Node;

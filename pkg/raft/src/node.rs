@@ -1,7 +1,7 @@
 //! One member: the log, the state machine and openraft put together.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,97 +16,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::config::{Config, ProposeError, Statistics};
 use crate::directory::{DataDirectory, OpenError};
 use crate::disk::{Disk, RealDisk};
 use crate::log::{LogConfig, LogDamage, LogStore};
 use crate::machine::Machine;
 use crate::network::Peers;
 use crate::types::{Command, Response, TypeConfig};
-
-/// How a member is run.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where everything is kept.
-    pub data_dir: PathBuf,
-    /// How peers reach this member; empty while there are none.
-    pub peer_address: String,
-    /// How much of the past the store keeps.
-    pub limits: mvcc::Limits,
-    /// Log bytes after which a checkpoint is written.
-    pub checkpoint_bytes: u64,
-    /// Length of a log segment.
-    pub segment_bytes: u64,
-    /// Bytes of proposals that may be under way.
-    pub proposals_bytes_max: u32,
-    /// How long a proposal waits for its turn, and again for its commit.
-    pub proposal_timeout: Duration,
-}
-
-impl Config {
-    /// The defaults.
-    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            peer_address: String::new(),
-            limits: mvcc::Limits::default(),
-            checkpoint_bytes: 16 << 20,
-            segment_bytes: LogConfig::default().segment_bytes,
-            proposals_bytes_max: 64 << 20,
-            proposal_timeout: Duration::from_secs(20),
-        }
-    }
-}
-
-/// Why a transaction has no known outcome.
-#[derive(Debug, thiserror::Error)]
-pub enum ProposeError {
-    /// The disk cannot take it. Nothing was written.
-    #[error("the store cannot write to its disk: {0}; free space or repair the disk, writes go on by themselves then")]
-    Disk(String),
-    /// Too many writes are under way. Nothing was written.
-    #[error("the store has too many writes under way, try again later")]
-    Overloaded,
-    /// Larger than the log takes. Nothing was written.
-    #[error("a write of {0} bytes is larger than the store takes")]
-    TooLarge(usize),
-    /// Another member leads.
-    #[error("this member does not lead the store{}", leader.as_ref().map(|leader| format!(", {leader} does")).unwrap_or_default())]
-    NotLeader {
-        /// The leader's address, if one is known.
-        leader: Option<String>,
-    },
-    /// It may or may not still be written.
-    #[error("the write was not confirmed in time; it may still happen")]
-    Timeout,
-    /// The member is shut down, or failed beyond going on.
-    #[error("the store has stopped: {0}")]
-    Stopped(String),
-}
-
-/// Counters and sizes, for metrics.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Statistics {
-    /// fdatasync calls of the log.
-    pub fsyncs: u64,
-    /// Frames (batches of entries) written.
-    pub frames: u64,
-    /// Bytes written to the log.
-    pub log_bytes: u64,
-    /// Failed attempts to write the log.
-    pub log_failures: u64,
-    /// Bytes of the log's files.
-    pub log_size: u64,
-    /// Checkpoints written.
-    pub checkpoints: u64,
-    /// Checkpoints that failed and were or will be tried again.
-    pub checkpoint_failures: u64,
-    /// Bytes of the checkpoint file.
-    pub checkpoint_size: u64,
-    /// Index of the newest applied log entry.
-    pub applied_index: u64,
-    /// The store's own.
-    pub store: mvcc::Statistics,
-}
 
 /// A running member. Dropping it does not stop it; [`shutdown`](Self::shutdown) does.
 pub struct Node {
@@ -412,7 +328,7 @@ async fn start_raft(
         election_timeout_max: 1000,
         // Checkpoints are written when the log has grown, not by openraft's count of entries.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 256,
+        max_in_snapshot_log_to_keep: config.entries_kept,
         // Switched on when there are peers.
         enable_tick: false,
         enable_pre_vote: Some(true),

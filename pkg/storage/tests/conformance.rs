@@ -1,4 +1,5 @@
 //! What Kubernetes expects of its storage: writes, reads and lists.
+#![allow(clippy::unwrap_used)] // A failed expectation is what a test is for.
 
 mod common;
 

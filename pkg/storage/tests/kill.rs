@@ -1,4 +1,5 @@
 //! `kill -9` in the middle of writes, again and again: what was acknowledged is there.
+#![allow(clippy::unwrap_used)] // A failed expectation is what a test is for.
 
 mod common;
 

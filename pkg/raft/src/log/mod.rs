@@ -4,8 +4,10 @@
 //! callback; whatever came meanwhile is the next frame. Entries are visible to readers as soon as they are queued.
 
 mod frame;
+mod job;
 mod recovery;
 mod segment;
+mod spare;
 mod writer;
 
 use std::collections::VecDeque;
@@ -25,8 +27,9 @@ use tokio::sync::oneshot;
 use crate::disk::{Disk, DiskFile};
 use crate::types::{Entry, IoFlushed, LogId, TypeConfig, Vote};
 
+use job::Job;
 pub(crate) use recovery::LogDamage;
-use writer::{Job, Writer};
+use writer::Writer;
 
 /// Sizes of the log.
 #[derive(Clone, Debug)]

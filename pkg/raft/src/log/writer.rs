@@ -5,51 +5,32 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use openraft::entry::RaftEntry;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::frame::{FrameBuilder, Record};
+use super::job::{Completions, Job, add};
 use super::recovery::Position;
 use super::segment::{self, SPARE};
+use super::spare::Spares;
 use super::{Counters, FrameIndex, Segment, Shared, closed};
 use crate::disk::{Disk, DiskFile};
-use crate::types::{Entry, IoFlushed, LogId, Vote};
+use crate::types::Vote;
 
 /// A frame is closed when it has this many bytes; what is left over goes into the next.
 const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Room that is kept for what the log itself has to write when the disk is full.
 const RESERVED_BYTES: u64 = 1 << 20;
 const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
-const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-
-/// What the writer is asked to do, in order.
-pub(super) enum Job {
-    Append(Vec<Entry>, IoFlushed),
-    Vote(Vote, oneshot::Sender<io::Result<()>>),
-    Truncate(Option<LogId>, oneshot::Sender<io::Result<()>>),
-    Purge {
-        log_id: LogId,
-        /// Segments that hold nothing else.
-        unused: Vec<Segment>,
-        /// The log goes on behind entries that it never had.
-        jump: bool,
-    },
-}
-
-impl Job {
-    /// Whether it has nobody waiting and can go along with the next write.
-    fn is_lazy(&self) -> bool {
-        matches!(self, Self::Purge { unused, jump: false, .. } if unused.is_empty())
-    }
-}
 
 /// The handle of the thread.
 pub(super) struct Writer {
     queue: Arc<Queue>,
+    spares: Arc<Spares>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -61,8 +42,6 @@ struct Queue {
     failure: watch::Sender<Option<(io::ErrorKind, String)>>,
     /// Free bytes in the segment that is written to.
     remaining: AtomicU64,
-    spare: Mutex<Spare>,
-    spare_changed: Condvar,
 }
 
 #[derive(Default)]
@@ -71,33 +50,36 @@ struct QueueState {
     stop: bool,
 }
 
-#[derive(Default)]
-struct Spare {
-    ready: Option<Arc<dyn DiskFile>>,
-    in_work: bool,
-    failure: Option<io::Error>,
-    tried: Option<Instant>,
-}
-
 impl Writer {
     pub(super) fn start(shared: Arc<Shared>, disk: Arc<dyn Disk>, position: Position) -> io::Result<Self> {
         let queue = Arc::new(Queue::default());
+        let spares = Spares::new(disk.clone(), shared.config.segment_bytes);
         let (vote, newest) = {
             let state = shared.state.lock();
             (state.vote, state.segments.last().map(|segment| segment.file.clone()))
         };
         let capacity = newest.map_or(Ok(0), |file| file.len())?;
-        let mut run = Run { shared, disk, queue: queue.clone(), position, capacity, vote, buffer: Vec::new() };
+        let mut run = Run {
+            shared,
+            disk,
+            queue: queue.clone(),
+            spares: spares.clone(),
+            position,
+            capacity,
+            vote,
+            begun: None,
+            buffer: Vec::new(),
+        };
         run.publish_remaining();
         let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(move || run.run())?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue, spares, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn queue(&self, job: Job) {
         let mut state = self.queue.state.lock();
         if state.stop {
             drop(state);
-            refuse(job);
+            job.refuse();
             return;
         }
         let wake = !job.is_lazy();
@@ -115,21 +97,12 @@ impl Writer {
         if remaining > bytes + RESERVED_BYTES {
             return Ok(());
         }
-        let spare = self.queue.spare.lock();
-        match &spare.failure {
-            Some(failure) if spare.ready.is_none() => {
-                let text = failure.to_string();
-                let again =
-                    !spare.in_work && spare.tried.is_none_or(|tried| tried.elapsed() > Duration::from_millis(500));
-                drop(spare);
-                if again {
-                    // The writer makes spares; asking it costs nothing while it sleeps.
-                    self.queue.changed.notify_one();
-                }
-                Err(text)
-            }
-            _ => Ok(()),
+        let Some((failure, again)) = self.spares.failure() else { return Ok(()) };
+        if again {
+            // The writer makes spares; asking it costs nothing while it sleeps.
+            self.queue.changed.notify_one();
         }
+        Err(failure)
     }
 
     pub(super) async fn failure(&self) -> io::Error {
@@ -146,10 +119,7 @@ impl Writer {
             // A panic of the writer was reported where it happened.
             let _ = thread.join();
         }
-        let mut spare = self.queue.spare.lock();
-        while spare.in_work {
-            self.queue.spare_changed.wait(&mut spare);
-        }
+        self.spares.wait_idle();
     }
 }
 
@@ -159,39 +129,18 @@ impl Drop for Writer {
     }
 }
 
-fn refuse(job: Job) {
-    match job {
-        Job::Append(_, callback) => callback.io_completed(Err(closed())),
-        Job::Vote(_, done) | Job::Truncate(_, done) => {
-            let _ = done.send(Err(closed()));
-        }
-        Job::Purge { .. } => {}
-    }
-}
-
-/// What to do once a frame is on disk.
-#[derive(Default)]
-struct Completions {
-    flushed: Vec<IoFlushed>,
-    done: Vec<oneshot::Sender<io::Result<()>>>,
-    /// First and last index of the frame's entries.
-    entries: Option<(u64, u64)>,
-    last: Option<LogId>,
-    vote: Option<Vote>,
-    unused: Vec<Segment>,
-    /// Something in it has to be durable.
-    must_write: bool,
-}
-
 struct Run {
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
     queue: Arc<Queue>,
+    spares: Arc<Spares>,
     position: Position,
     /// Length of the segment that is written to.
     capacity: u64,
     /// The newest vote that is on disk. The shared one may be ahead of entries that are still queued before it.
     vote: Option<Vote>,
+    /// A segment that has its name but not yet its first frame.
+    begun: Option<(u64, Arc<dyn DiskFile>)>,
     buffer: Vec<u8>,
 }
 
@@ -199,18 +148,18 @@ impl Run {
     fn run(&mut self) {
         if self.position.offset.is_some() {
             // The first segment of all is small and made at once; its successor is made then.
-            self.spawn_spare();
+            self.spares.prepare_aside();
         }
         while let Some(mut jobs) = self.next_jobs() {
             while !jobs.is_empty() {
                 if !self.write_some(&mut jobs) {
-                    jobs.into_iter().for_each(refuse);
+                    jobs.into_iter().for_each(Job::refuse);
                     break;
                 }
             }
         }
         let rest = std::mem::take(&mut self.queue.state.lock().jobs);
-        rest.into_iter().for_each(refuse);
+        rest.into_iter().for_each(Job::refuse);
     }
 
     /// Waits for work; `None` when there is none left and the log is closed.
@@ -226,9 +175,9 @@ impl Run {
             }
             queue.changed.wait(&mut state);
             // Asked for a spare while the disk was full.
-            if state.jobs.iter().all(Job::is_lazy) && !state.stop && queue.spare.lock().failure.is_some() {
+            if state.jobs.iter().all(Job::is_lazy) && !state.stop {
                 drop(state);
-                let _ = self.prepare_spare();
+                self.spares.retry();
                 state = queue.state.lock();
             }
         }
@@ -251,7 +200,7 @@ impl Run {
         }
         if !completions.must_write {
             // Not worth a sync: the next segment's start says it again.
-            self.give_up(std::mem::take(&mut completions.unused));
+            self.spares.offer(std::mem::take(&mut completions.unused));
             self.buffer = Vec::new();
             return true;
         }
@@ -285,7 +234,7 @@ impl Run {
         for done in completions.done {
             let _ = done.send(Ok(()));
         }
-        self.give_up(completions.unused);
+        self.spares.offer(completions.unused);
         self.publish_remaining();
     }
 
@@ -347,16 +296,13 @@ impl Run {
         self.shared.state.lock().segments.last().map(|segment| (segment.id, segment.file.clone()))
     }
 
-    /// Makes the spare file the newest segment and writes its first frame.
+    /// Makes the spare file the newest segment and writes its first frame. May be called again after a failure.
     fn begin_segment(&mut self, frame_bytes: u64) -> io::Result<()> {
-        // Nobody waits long for a first start.
-        let first = self.position.next_segment == 1 && frame_bytes < FIRST_SEGMENT_BYTES / 2;
-        let bytes = if first { FIRST_SEGMENT_BYTES } else { self.shared.config.segment_bytes };
-        let file = self.take_spare(bytes.min(self.shared.config.segment_bytes))?;
-        self.capacity = file.len()?;
-        let id = self.position.next_segment;
-        self.disk.rename(SPARE, &segment::name(id))?;
-        self.position.next_segment += 1;
+        let (id, file) = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.name_segment(frame_bytes)?,
+        };
+        self.begun = Some((id, file.clone()));
         self.disk.sync()?;
         let start = {
             let state = self.shared.state.lock();
@@ -369,122 +315,28 @@ impl Run {
         file.write_at(0, &bytes)?;
         file.sync_data()?;
         Counters::add(&self.shared.counters.fsyncs, 1);
+        self.begun = None;
+        self.capacity = file.len()?;
         self.position.number += 1;
         self.position.offset = Some(bytes.len() as u64);
         self.shared.state.lock().segments.push(Segment { id, file, frames: Vec::new() });
-        self.spawn_spare();
+        self.spares.prepare_aside();
         Ok(())
     }
 
-    /// The spare file, made now if there is none.
-    fn take_spare(&mut self, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let mut spare = self.queue.spare.lock();
-        while spare.in_work {
-            self.queue.spare_changed.wait(&mut spare);
-        }
-        if let Some(file) = spare.ready.take() {
-            return Ok(file);
-        }
-        drop(spare);
-        make_spare(&self.queue, &*self.disk, bytes)?;
-        self.queue.spare.lock().ready.take().ok_or_else(|| io::Error::other("the spare log file is gone"))
-    }
-
-    fn prepare_spare(&self) -> io::Result<()> {
-        make_spare(&self.queue, &*self.disk, self.shared.config.segment_bytes)
-    }
-
-    /// Has the next spare made aside, so that the writer finds it when it needs it.
-    fn spawn_spare(&self) {
-        let (queue, disk, bytes) = (self.queue.clone(), self.disk.clone(), self.shared.config.segment_bytes);
-        let spawned = thread::Builder::new().name("log-spare".to_owned()).spawn(move || {
-            if let Err(error) = make_spare(&queue, &*disk, bytes) {
-                tracing::warn!(%error, "cannot prepare the next log segment; writes are refused when the present one is full");
-            }
-        });
-        if let Err(error) = spawned {
-            tracing::debug!(%error, "the next log segment is made when it is needed");
-        }
-    }
-
-    /// Segments that hold nothing of use: one becomes the spare, the others go.
-    fn give_up(&self, unused: Vec<Segment>) {
-        for segment in unused {
-            let mut spare = self.queue.spare.lock();
-            let full = segment.file.len().is_ok_and(|length| length == self.shared.config.segment_bytes);
-            let recycle = full && spare.ready.is_none() && !spare.in_work;
-            let result = if recycle {
-                segment::recycle(&*self.disk, segment.id).map(|()| {
-                    spare.ready = Some(segment.file.clone());
-                    spare.failure = None;
-                })
-            } else {
-                self.disk.remove(&segment::name(segment.id))
-            };
-            if let Err(error) = result {
-                // Left over; the next start sees that it is not needed.
-                tracing::warn!(%error, segment = segment.id, "cannot remove an old log segment");
-            }
-        }
+    fn name_segment(&mut self, frame_bytes: u64) -> io::Result<(u64, Arc<dyn DiskFile>)> {
+        // Nobody waits long for a first start.
+        let first = self.position.next_segment == 1 && frame_bytes < FIRST_SEGMENT_BYTES / 2;
+        let bytes = if first { FIRST_SEGMENT_BYTES } else { self.shared.config.segment_bytes };
+        let file = self.spares.take(bytes.min(self.shared.config.segment_bytes))?;
+        let id = self.position.next_segment;
+        self.disk.rename(SPARE, &segment::name(id))?;
+        self.position.next_segment += 1;
+        Ok((id, file))
     }
 
     fn publish_remaining(&self) {
         let remaining = self.capacity.saturating_sub(self.position.offset.unwrap_or(0));
         self.queue.remaining.store(remaining, Ordering::Relaxed);
-    }
-}
-
-fn make_spare(queue: &Queue, disk: &dyn Disk, bytes: u64) -> io::Result<()> {
-    {
-        let mut spare = queue.spare.lock();
-        if spare.ready.is_some() || spare.in_work {
-            return Ok(());
-        }
-        spare.in_work = true;
-        spare.tried = Some(Instant::now());
-    }
-    let made = segment::prepare_spare(disk, bytes);
-    let mut spare = queue.spare.lock();
-    spare.in_work = false;
-    queue.spare_changed.notify_all();
-    match made {
-        Ok(file) => {
-            spare.ready = Some(file);
-            spare.failure = None;
-            Ok(())
-        }
-        Err(error) => {
-            spare.failure = Some(io::Error::new(error.kind(), error.to_string()));
-            Err(error)
-        }
-    }
-}
-
-fn add(job: Job, frame: &mut FrameBuilder, completions: &mut Completions, shared: &Shared) {
-    completions.must_write |= !matches!(job, Job::Purge { jump: false, .. });
-    match job {
-        Job::Append(entries, callback) => {
-            for entry in &entries {
-                frame.push_entry(entry);
-                let first = completions.entries.map_or(entry.index(), |(first, _)| first);
-                completions.entries = Some((first, entry.index()));
-                completions.last = Some(entry.log_id());
-            }
-            completions.flushed.push(callback);
-        }
-        Job::Vote(vote, done) => {
-            frame.push(&Record::Vote(vote));
-            completions.vote = Some(vote);
-            completions.done.push(done);
-        }
-        Job::Truncate(keep, done) => {
-            frame.push(&Record::Truncate(keep));
-            shared.state.lock().truncate_after(keep);
-            completions.done.push(done);
-        }
-        Job::Purge { log_id, unused, .. } => {
-            frame.push(&Record::Purge(log_id));
-            completions.unused.extend(unused);
-        }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use mvcc::{Operation, Precondition, Transaction};
+use mvcc::{Event, Operation, Precondition, Transaction};
 use parking_lot::Mutex;
 
 use super::sim_disk::{Random, SimDisk};
 use super::{change, create, put, small_config};
-use crate::Node;
+use crate::disk::Disk;
+use crate::{Node, OpenError, ProposeError};
 
 /// What was acknowledged, by key: the revision of the newest version, or of the deletion.
 #[derive(Default, Clone)]
@@ -51,7 +53,7 @@ async fn work(node: Arc<Node>, known: Arc<Mutex<Acknowledged>>, life: u64, calle
     for number in 0..6 {
         let key = format!("/k/{life:03}-{caller}-{number}");
         known.lock().asked.insert(key.clone(), 0);
-        let Ok(event) = change(&node, &create(&key, 700)).await else { return };
+        let Ok(event) = change_at_last(&node, &create(&key, 700)).await else { return };
         let mut revision = event.revision().get();
         acknowledge(&known, &key, revision, false);
         let record = event.record.clone();
@@ -62,11 +64,22 @@ async fn work(node: Arc<Node>, known: Arc<Mutex<Acknowledged>>, life: u64, calle
             _ => continue,
         };
         let update = Transaction { preconditions: vec![Precondition::unchanged(&record)], operations: vec![operation] };
-        let Ok(event) = change(&node, &update).await else { return };
+        let Ok(event) = change_at_last(&node, &update).await else { return };
         assert!(event.revision().get() > revision);
         revision = event.revision().get();
         acknowledge(&known, &key, revision, deletes);
     }
+}
+
+/// Tries again for a while when the disk refuses.
+async fn change_at_last(node: &Node, transaction: &Transaction) -> Result<Arc<Event>, ProposeError> {
+    for _ in 0..100 {
+        match change(node, transaction).await {
+            Err(ProposeError::Disk(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => return other,
+        }
+    }
+    change(node, transaction).await
 }
 
 fn acknowledge(known: &Mutex<Acknowledged>, key: &str, revision: u64, deleted: bool) {
@@ -121,7 +134,7 @@ async fn crash_everywhere(seed: u64) {
                 disk.crash_at(1 + random.below(60));
             }
         }
-        disk.no_crash();
+        disk.no_faults();
         let node = Node::open_on(small_config(), disk, 1, None).await.expect("the last start");
         check(&node, &known.lock());
         node.shutdown().await;
@@ -138,4 +151,63 @@ async fn nothing_acknowledged_is_lost_at_any_operation() {
     for seed in 1..=seeds {
         crash_everywhere(0x9e37_79b9 * seed).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_failed_operation_is_survived_wherever_it_is() {
+    let disk = SimDisk::new();
+    assert!(live(&disk, &Arc::default(), 0).await);
+    for point in (1..=disk.operations()).step_by(2) {
+        let known = Arc::new(Mutex::new(Acknowledged::default()));
+        let disk = SimDisk::new();
+        disk.fail_at(point);
+        match Node::open_on(small_config(), disk.clone(), 1, None).await {
+            Ok(node) => {
+                let node = Arc::new(node);
+                work(node.clone(), known.clone(), 0, 0).await;
+                assert_eq!(known.lock().asked.len(), 2, "operation {point}: all writes go through");
+                node.shutdown().await;
+            }
+            Err(error) => assert!(error.to_string().contains("os error 5"), "{point}: {error}"),
+        }
+        disk.no_faults();
+        let node = Node::open_on(small_config(), disk, 1, None).await.expect("the second start");
+        check(&node, &known.lock());
+        node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_or_missing_file_is_refused_by_name() {
+    let disk = SimDisk::new();
+    let known = Arc::new(Mutex::new(Acknowledged::default()));
+    for life in 0..4 {
+        assert!(live(&disk, &known, life).await);
+    }
+    let open = |disk: Arc<SimDisk>| async move {
+        let error = Node::open_on(small_config(), disk, 1, None).await.err().expect("a refusal");
+        let OpenError::Corrupt { .. } = &error else { panic!("{error}") };
+        error.to_string()
+    };
+    let copy = || disk.after_crash(&mut Random(1));
+    let logs = || disk.list().unwrap().into_iter().filter(|name| name.ends_with(".log"));
+
+    let missing = copy();
+    missing.remove("state.redb").unwrap();
+    assert!(open(missing).await.contains("state.redb is missing"));
+    let missing = copy();
+    logs().for_each(|name| missing.remove(&name).unwrap());
+    assert!(open(missing).await.contains("no log"));
+    let damaged = copy();
+    for offset in (0..disk.content("state.redb").len()).step_by(64) {
+        damaged.damage("state.redb", offset);
+    }
+    assert!(open(damaged).await.contains("state.redb is damaged"));
+    let damaged = copy();
+    damaged.damage(&logs().max().unwrap(), 40);
+    assert!(open(damaged).await.contains(".log is damaged"));
+    // And with nothing done to it, it opens.
+    let node = Node::open_on(small_config(), copy(), 1, None).await.unwrap();
+    check(&node, &known.lock());
+    node.shutdown().await;
 }

@@ -18,6 +18,7 @@ fn small_config() -> Config {
     let mut config = Config::new("sim");
     config.segment_bytes = 8 << 10;
     config.checkpoint_bytes = 6 << 10;
+    config.entries_kept = 5;
     config
 }
 

@@ -30,6 +30,8 @@ struct Inner {
     /// The operation that never finishes.
     crash_at: Option<u64>,
     crashed: bool,
+    /// The operation that fails, once.
+    fail_at: Option<u64>,
     /// Bytes that files may take together.
     space: Option<u64>,
 }
@@ -73,8 +75,16 @@ impl SimDisk {
         self.inner.lock().operations
     }
 
-    pub(super) fn no_crash(&self) {
-        self.inner.lock().crash_at = None;
+    /// Fails the operation of this number, counted from now.
+    pub(super) fn fail_at(&self, operation: u64) {
+        let mut inner = self.inner.lock();
+        inner.fail_at = Some(inner.operations + operation);
+    }
+
+    pub(super) fn no_faults(&self) {
+        let mut inner = self.inner.lock();
+        inner.crash_at = None;
+        inner.fail_at = None;
     }
 
     /// Returns when the power is lost.
@@ -156,7 +166,13 @@ fn step<'a>(inner: &'a Mutex<Inner>, power: &watch::Sender<bool>) -> io::Result<
         inner.crashed = true;
         power.send_replace(false);
     }
-    if inner.crashed { Err(io::Error::other("power lost")) } else { Ok(inner) }
+    if inner.crashed {
+        return Err(io::Error::other("power lost"));
+    }
+    if inner.fail_at == Some(inner.operations) {
+        return Err(io::Error::from_raw_os_error(5));
+    }
+    Ok(inner)
 }
 
 impl Inner {
@@ -246,9 +262,12 @@ impl DiskFile for SimFile {
         // A write that the power is lost in is among the pending ones too.
         let lost = step(&self.inner, &self.power).err();
         let mut inner = self.inner.lock();
-        if lost.is_some() && inner.operations != inner.crash_at.unwrap_or(0) {
-            return Err(io::Error::other("power lost"));
+        if let Some(lost) = lost
+            && inner.operations != inner.crash_at.unwrap_or(0)
+        {
+            return Err(lost);
         }
+        let lost = inner.crashed;
         inner.take_space(self.file, end)?;
         let content = &mut inner.files[self.file];
         if content.live.len() < end {
@@ -256,7 +275,7 @@ impl DiskFile for SimFile {
         }
         content.live[offset..end].copy_from_slice(data);
         content.pending.push((offset, data.to_vec()));
-        lost.map_or(Ok(()), Err)
+        if lost { Err(io::Error::other("power lost")) } else { Ok(()) }
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! A store in a directory that goes with the test.
 #![allow(dead_code)] // Each test file uses a part.
+#![allow(clippy::unwrap_used)] // Helpers of tests.
 
 use std::time::Duration;
 
