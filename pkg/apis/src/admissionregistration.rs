@@ -146,8 +146,8 @@ fn binding_cells(binding: &Object, now: i64) -> Vec<Value> {
     let reference = match spec.field("paramRef") {
         Value::Null => "<unset>".to_owned(),
         reference => match (reference.text("namespace"), reference.text("name")) {
-            (_, "") => "*".to_owned(),
-            ("", name) => name.to_owned(),
+            (_, "") => crate::workload::selector_cell(reference.field("selector")).as_str().unwrap_or("").to_owned(),
+            ("", name) => format!("*/{name}"),
             (namespace, name) => format!("{namespace}/{name}"),
         },
     };

@@ -145,14 +145,9 @@ const SLICE: Resource = Resource {
     ],
     cells: |o, now| {
         let spec = o.field("spec");
-        let node = match spec.text("nodeName") {
-            "" if spec.flag("allNodes") => "<all>",
-            "" => "<unset>",
-            name => name,
-        };
         vec![
             o.name().into(),
-            node.into(),
+            spec.text("nodeName").into(),
             spec.text("driver").into(),
             spec.field("pool").text("name").into(),
             age(o, now),

@@ -107,17 +107,18 @@ fn cells(event: &Object, now: i64) -> Vec<Value> {
         source(event).into(),
         event.text("message").trim().into(),
         since(first, now).into(),
-        count.to_string().into(),
+        count.into(),
         event.name().into(),
     ]
 }
 
 fn source(event: &Object) -> String {
     let source = event.field("source");
-    let (component, instance) = match source.text("component") {
-        "" => (event.text("reportingComponent"), event.text("reportingInstance")),
-        component => (component, source.text("host")),
+    let first = |texts: [&'static str; 2]| match source.text(texts[0]) {
+        "" => event.text(texts[1]),
+        text => text,
     };
+    let (component, instance) = (first(["component", "reportingComponent"]), first(["host", "reportingInstance"]));
     if instance.is_empty() { component.to_owned() } else { format!("{component}, {instance}") }
 }
 

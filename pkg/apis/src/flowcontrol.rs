@@ -106,7 +106,7 @@ const LEVEL: Resource = Resource {
     ],
     cells: |o, now| {
         let spec = o.field("spec");
-        let limits = if spec.has("limited") { spec.field("limited") } else { spec.field("exempt") };
+        let limits = spec.field("limited");
         let queuing = limits.field("limitResponse").field("queuing");
         let number = |owner: &Value, field: &str| match owner.int(field) {
             Some(number) => Value::from(number),

@@ -19,7 +19,7 @@ pub const ROW: Resource = Resource {
         Column::NAME,
         Column::text("Schedule", "When it makes jobs."),
         Column::text("Timezone", "Time zone of the schedule."),
-        Column::text("Suspend", "Whether it makes no jobs for now."),
+        Column { type_: "boolean", ..Column::text("Suspend", "Whether it makes no jobs for now.") },
         Column::integer("Active", "Jobs that run now."),
         Column::text("Last Schedule", "When it last made a job."),
         Column::AGE,

@@ -14,7 +14,13 @@ use crate::tree::{Fill, Tree};
 pub const ROW: Resource = Resource {
     short_names: &["ep"],
     columns: &[Column::NAME, Column::text("Endpoints", "Addresses and ports behind the service."), Column::AGE],
-    cells: |o, now| vec![o.name().into(), first_three(pairs(o), "<none>"), age(o, now)],
+    cells: |o, now| {
+        vec![
+            o.name().into(),
+            first_three(pairs(o), if o.list("subsets").is_empty() { "<none>" } else { "" }),
+            age(o, now),
+        ]
+    },
     strategy: Strategy {
         default: |o| {
             object_mut(o).each("subsets", |subset| subset.each("ports", |port| port.default_text("protocol", "TCP")));

@@ -17,7 +17,11 @@ pub const IP: Resource = Resource {
     columns: &[Column::NAME, Column::text("ParentRef", "Object that uses the address.")],
     cells: |o, _| {
         let parent = o.field("spec").field("parentRef");
-        let parts = ["group", "resource", "namespace", "name"].map(|f| parent.text(f));
+        let resource = match parent.text("group") {
+            "" => parent.text("resource").to_owned(),
+            group => format!("{}.{group}", parent.text("resource")),
+        };
+        let parts = [resource.as_str(), parent.text("namespace"), parent.text("name")];
         let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
         vec![o.name().into(), crate::cells::or_none(&parts.join("/"))]
     },

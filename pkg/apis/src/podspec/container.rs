@@ -19,6 +19,12 @@ pub struct Context<'a> {
     pub is_pod: bool,
 }
 
+impl Context<'_> {
+    fn os(&self) -> &str {
+        self.spec.field("os").text("name")
+    }
+}
+
 pub fn validate_all(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
     regular(errors, &at.child("containers"), context);
     init(errors, &at.child("initContainers"), context);
@@ -40,7 +46,7 @@ fn regular(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
         if !names.insert(name) {
             errors.push(Error::duplicate(&at.child("name"), name));
         }
-        probe::validate_container(errors, &at, container, context.grace);
+        probe::validate_container(errors, &at, container, context.grace, context.os());
         restart_policy(errors, &at, container, &["Always", "Never", "OnFailure"]);
         host_port_conflicts(errors, &at, container, &mut host_ports);
     }
@@ -85,7 +91,7 @@ fn init(errors: &mut ErrorList, list_at: &Path, context: &Context<'_>) {
         }
         host_port_conflicts(errors, &list_at.index(0), container, &mut BTreeSet::new());
         if container.text("restartPolicy") == "Always" {
-            probe::validate_container(errors, &at, container, context.grace);
+            probe::validate_container(errors, &at, container, context.grace, context.os());
             continue;
         }
         for field in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::check;
 use crate::tree::Tree;
 
-/// The probes and hooks of a regular container or a sidecar.
-pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, grace: Option<i64>) {
+/// The probes and hooks of a regular container or a sidecar. `os` is the pod's `spec.os.name`.
+pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, grace: Option<i64>, os: &str) {
     if container.has("lifecycle") {
         let lifecycle = container.field("lifecycle");
         for hook in ["postStart", "preStop"] {
@@ -17,7 +17,7 @@ pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, 
                 handler(errors, &at.child("lifecycle").child(hook), lifecycle.field(hook), handlers, grace);
             }
         }
-        stop_signal(errors, &at.child("lifecycle"), lifecycle);
+        stop_signal(errors, &at.child("lifecycle").child("stopSignal"), lifecycle, os);
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         if container.has(name) {
@@ -26,10 +26,59 @@ pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, 
     }
 }
 
-fn stop_signal(errors: &mut ErrorList, at: &Path, lifecycle: &Value) {
+/// Signals that a container may be stopped with, besides the real-time ones.
+const SIGNALS: &[&str] = &[
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
+
+fn stop_signal(errors: &mut ErrorList, at: &Path, lifecycle: &Value, os: &str) {
     let signal = lifecycle.text("stopSignal");
-    if !signal.is_empty() && !signal.starts_with("SIG") {
-        errors.push(Error::not_supported(&at.child("stopSignal"), signal, &[]));
+    if signal.is_empty() {
+        return;
+    }
+    let known = match os {
+        "" => {
+            errors.push(Error::forbidden(at, "may not be set for containers with empty `spec.os.name`"));
+            return;
+        }
+        "windows" => &["SIGKILL", "SIGTERM"],
+        _ => SIGNALS,
+    };
+    if !known.contains(&signal) && !(os == "linux" && signal.starts_with("SIGRTM")) {
+        errors.push(Error::not_supported(at, signal, known));
     }
 }
 

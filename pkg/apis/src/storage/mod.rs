@@ -106,7 +106,7 @@ fn parameters(errors: &mut ErrorList, class: &Object) {
 const VOLUME_ATTACHMENT: Resource = Resource {
     columns: &[
         Column::NAME,
-        Column::text("Attacher", "Driver that attaches it."),
+        Column { format: "name", ..Column::text("Attacher", "Driver that attaches it.") },
         Column::text("PV", "Volume that is attached."),
         Column::text("Node", "Node that it is attached to."),
         Column { type_: "boolean", ..Column::text("Attached", "Whether it is attached now.") },
@@ -185,8 +185,16 @@ const VOLUME_ATTRIBUTES_CLASS: Resource = Resource {
 };
 
 pub const MIGRATION_ROWS: &[Resource] = &[Resource {
-    columns: crate::cells::NAME_CREATED,
-    cells: crate::cells::name_created,
+    columns: &[
+        Column { format: "", ..Column::NAME },
+        Column::text("Resource", "Resource whose objects are rewritten."),
+    ],
+    cells: |o, _| {
+        let resource = o.field("spec").field("resource");
+        let parts = ["resource", "version", "group"].map(|f| resource.text(f));
+        let parts: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+        vec![o.name().into(), parts.join(".").into()]
+    },
     subresources: &[Subresource::STATUS],
     strategy: Strategy {
         validate: |o| {

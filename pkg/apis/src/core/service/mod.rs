@@ -48,6 +48,21 @@ pub const ROW: Resource = Resource {
 const AFFINITY_SECONDS: i64 = 10_800;
 
 fn default(service: &mut Object) {
+    default_spec(service);
+    if service.field("spec").text("type") != "LoadBalancer" {
+        return;
+    }
+    let status = object_mut(service).sub("status").and_then(|s| s.sub("loadBalancer"));
+    if let Some(balancer) = status {
+        balancer.each("ingress", |ingress| {
+            if !ingress.text("ip").is_empty() {
+                ingress.default_value("ipMode", || "VIP".into());
+            }
+        });
+    }
+}
+
+fn default_spec(service: &mut Object) {
     let Some(spec) = spec_mut(service) else { return };
     spec.default_text("sessionAffinity", "None");
     match spec.text("sessionAffinity") {

@@ -271,11 +271,18 @@ pub fn update(new: &Object, old: &Object) -> ErrorList {
 pub fn status_update(new: &Object, _old: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let at = Path::new("status").child("loadBalancer").child("ingress");
-    for (i, ingress) in new.field("status").field("loadBalancer").list("ingress").iter().enumerate() {
+    let ingresses = new.field("status").field("loadBalancer").list("ingress");
+    if new.field("spec").text("type") != "LoadBalancer" && !ingresses.is_empty() {
+        errors.push(Error::forbidden(&at, "may only be used when `spec.type` is 'LoadBalancer'"));
+    }
+    for (i, ingress) in ingresses.iter().enumerate() {
         let at = at.index(i);
         if !ingress.text("ip").is_empty() {
             check::ip(&mut errors, &at.child("ip"), ingress.text("ip"));
+        } else if ingress.has("ipMode") {
+            errors.push(Error::forbidden(&at.child("ipMode"), "may not be specified when `ip` is not set"));
         }
+        check::optional_choice(&mut errors, &at, ingress, "ipMode", &["Proxy", "VIP"]);
         let name = ingress.text("hostname");
         if !name.is_empty() {
             check::text(&mut errors, &at, "hostname", name, is_dns1123_subdomain);
