@@ -135,7 +135,7 @@ impl Merger<'_> {
 
     fn merge_list(&self, original: Vec<Value>, patch: Vec<Value>, field: &MergeField) -> ApiResult<Vec<Value>> {
         if !field.strategy.merge {
-            return Ok(patch.into_iter().filter_map(clean).collect());
+            return Ok(clean_list(patch));
         }
         if original.is_empty() && patch.is_empty() {
             return Ok(original);
@@ -299,9 +299,15 @@ fn clean(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.get(DIRECTIVE).is_some_and(|d| d == "delete") => None,
         Value::Object(map) => Some(Value::Object(clean_map(map))),
-        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(clean).collect())),
+        Value::Array(items) => Some(Value::Array(clean_list(items))),
         other => Some(other),
     }
+}
+
+/// In a list, `{"$patch": "replace"}` is about the list: there is nothing to replace, and it is no item.
+fn clean_list(items: Vec<Value>) -> Vec<Value> {
+    let live = items.into_iter().filter(|item| item.get(DIRECTIVE).is_none_or(|directive| directive != "replace"));
+    live.filter_map(clean).collect()
 }
 
 fn clean_map(map: Map<String, Value>) -> Map<String, Value> {

@@ -198,6 +198,12 @@ fn lists_of_objects() {
             json!({"list": [{"name": "c"}, {"name": "b", "value": 2}]}),
         ),
         (
+            "replace a list that is not there",
+            json!({}),
+            json!({"list": [{"name": "c"}, {"$patch": "replace"}]}),
+            json!({"list": [{"name": "c"}]}),
+        ),
+        (
             "replace list",
             two(),
             json!({"list": [{"name": "c"}, {"$patch": "replace"}]}),
