@@ -28,7 +28,7 @@ pub struct Context {
 /// Why a sync failed; the key is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0}")]
+    #[error("{}", message(.0))]
     Client(#[from] kube::Error),
     #[error("{0}")]
     Selector(#[from] apimachinery::labels::SelectorError),
