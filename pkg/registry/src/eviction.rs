@@ -61,7 +61,7 @@ impl Registry {
             let next = take_one(row.resource, call, pod, current);
             Box::pin(std::future::ready(next)) as futures::future::BoxFuture<'_, _>
         };
-        self.storage.guaranteed_update(&budget.key().to_owned(), update).await.map(drop).map_err(flatten)
+        self.storage.guaranteed_update(budget.key(), update).await.map(drop).map_err(flatten)
     }
 }
 

@@ -7,7 +7,7 @@ use apis::resource::Resource;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use storage::{At, ListOptions, Page, StorageError, StoredObject};
+use storage::{At, ListOptions, Page, Predicate, StorageError, StoredObject};
 
 use crate::errors::{from_storage, parse_revision};
 use crate::{Registry, Selection, keys};
@@ -168,7 +168,7 @@ impl Registry {
             return Ok(page);
         }
         let selection = query.selection.clone();
-        let predicate: Option<Arc<dyn Fn(&StoredObject) -> bool + Send + Sync>> = if selection.is_everything() {
+        let predicate: Option<Predicate> = if selection.is_everything() {
             None
         } else {
             Some(Arc::new(move |object: &StoredObject| selection.matches(resource, object)))

@@ -106,6 +106,8 @@ impl Registry {
         current: Option<StoredObject>,
         slot: &Mutex<Attempt>,
     ) -> Result<storage::Change, ApiError> {
+        // What an earlier attempt took is given back first, or this one would find it taken.
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Attempt::default();
         let mut attempt = Attempt::default();
         let next = match current {
             Some(stored) => self.update_existing(call, change, &stored, &mut attempt).await?,

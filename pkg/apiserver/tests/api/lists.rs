@@ -103,3 +103,37 @@ async fn large_lists_are_sent_in_pieces_and_compressed() {
     let plain: Value = serde_json::from_reader(flate2::read::GzDecoder::new(&*zipped.bytes)).unwrap();
     assert_eq!(plain["items"], list["items"]);
 }
+
+#[tokio::test]
+async fn what_is_too_old_is_gone_and_says_how_to_go_on() {
+    let api = Api::start_with(|store| store.history_bytes_max = 64 << 10).await;
+    for name in ["a", "b", "c"] {
+        api.post(MAPS, &config_map(name, "1")).await.expect(201);
+    }
+    let first = api.get(&format!("{MAPS}?limit=1")).await.expect(200);
+    let old = first.resource_version().to_owned();
+    let filler = "x".repeat(8_000);
+    for round in 0..60 {
+        let change = json!({ "data": { "key": format!("{round}{filler}") } });
+        api.merge(&format!("{MAPS}/c"), &change).await.expect(200);
+    }
+    let exact = api.get(&format!("{MAPS}?resourceVersion={old}&resourceVersionMatch=Exact")).await;
+    let mut watch = api.watch(&format!("{MAPS}?watch=1&resourceVersion={old}")).await;
+    let event = watch.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert_eq!(event["object"]["reason"], "Expired");
+    assert_eq!(watch.next().await, None);
+    // A page may still be served from its snapshot; one that is not says how to go on.
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let next = api.get(&format!("{MAPS}?limit=1&continue={token}")).await;
+    if next.code == 410 {
+        let status = next.expect(410);
+        assert!(status["message"].as_str().unwrap().starts_with("The provided continue parameter is too old"));
+        let token = status["metadata"]["continue"].as_str().unwrap();
+        let rest = api.get(&format!("{MAPS}?continue={token}")).await.expect(200);
+        assert_eq!(names(&rest), ["b", "c"]);
+        assert_eq!(exact.code, 410);
+    } else {
+        assert_eq!(names(&next.expect(200)), ["b"]);
+    }
+}

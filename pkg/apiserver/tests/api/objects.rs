@@ -151,3 +151,42 @@ async fn yaml_comes_in_and_goes_out() {
     let text = String::from_utf8(answer.bytes.to_vec()).unwrap();
     assert!(text.contains("kind: ConfigMap") && text.contains("key: \"1\""), "{text}");
 }
+
+#[tokio::test]
+async fn concurrent_patches_lose_nothing_and_updates_conflict() {
+    let api = Api::start().await;
+    let created = api.post(MAPS, &config_map("a", "1")).await.expect(201);
+    let path = format!("{MAPS}/a");
+    let patches = (0..20).map(|n| {
+        let (api, path) = (&api, &path);
+        async move { api.merge(path, &json!({ "data": { format!("k{n}"): "1" } })).await.expect(200) }
+    });
+    futures::future::join_all(patches).await;
+    let after = api.get(&path).await.expect(200);
+    assert_eq!(after["data"].as_object().unwrap().len(), 21);
+    let updates = (0..5).map(|_| api.put(&path, &after));
+    let codes: Vec<u16> = futures::future::join_all(updates).await.iter().map(|answer| answer.code).collect();
+    assert_eq!(codes, [200; 5], "the same object changes nothing");
+    let mut stale = created;
+    stale["data"]["key"] = "2".into();
+    assert_eq!(api.put(&path, &stale).await.code, 409);
+}
+
+#[tokio::test]
+async fn admission_has_its_say() {
+    let api = Api::start().await;
+    let nowhere = "/api/v1/namespaces/nowhere/configmaps";
+    assert_eq!(api.post(nowhere, &config_map("a", "1")).await.refused(404), r#"namespaces "nowhere" not found"#);
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "q" },
+        "spec": { "hard": { "configmaps": "1" } }, "status": { "hard": { "configmaps": "1" }, "used": { "configmaps": "0" } },
+    });
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    api.post(quotas, &quota).await.expect(201);
+    api.merge(&format!("{quotas}/q/status"), &json!({ "status": quota["status"] })).await.expect(200);
+    api.post(MAPS, &config_map("a", "1")).await.expect(201);
+    let text = api.post(MAPS, &config_map("b", "1")).await.refused(403);
+    let why = "exceeded quota: q, requested: configmaps=1, used: configmaps=1, limited: configmaps=1";
+    assert_eq!(text, format!(r#"configmaps "b" is forbidden: {why}"#));
+    assert_eq!(api.get(&format!("{quotas}/q")).await.expect(200)["status"]["used"]["configmaps"], "1");
+}

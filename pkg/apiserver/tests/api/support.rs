@@ -65,8 +65,15 @@ impl Answer {
 
 impl Api {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With a store of other limits.
+    pub async fn start_with(limits: impl FnOnce(&mut storage::Config)) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
-        let storage = storage::Storage::open(storage::Config::new(dir.path().join("db"))).await.unwrap();
+        let mut store = storage::Config::new(dir.path().join("db"));
+        limits(&mut store);
+        let storage = storage::Storage::open(store).await.unwrap();
         let pki = Pki::load_or_create(
             &dir.path().join("tls"),
             &Options { hostnames: vec!["localhost".to_owned()], ips: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] },
