@@ -84,3 +84,26 @@ fn validate_local(review: &Object) -> ErrorList {
     }
     errors
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::AUTHZ;
+    use crate::testing::{create_errors, row};
+
+    #[test]
+    fn access_reviews() {
+        let reviews = row(AUTHZ, "subjectaccessreviews");
+        let asked = json!({ "spec": { "user": "ann", "resourceAttributes": { "verb": "get" } } });
+        assert_eq!(create_errors(reviews, asked), [""; 0]);
+        assert_eq!(
+            create_errors(reviews, json!({ "spec": {} })),
+            [
+                "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or \
+                 resourceAttributes must be specified",
+                "spec.user: Invalid value: \"\": at least one of user or group must be specified",
+            ]
+        );
+    }
+}

@@ -34,3 +34,20 @@ fn validate(lease: &Object) -> ErrorList {
     }
     errors
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{cells, create_errors, row};
+
+    #[test]
+    fn leases() {
+        let leases = row("coordination.k8s.io", "leases");
+        let object =
+            json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": "me", "leaseDurationSeconds": 0 } });
+        assert_eq!(cells(leases, &object), ["l", "me", "<unknown>"]);
+        let want = "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0";
+        assert_eq!(create_errors(leases, object), [want]);
+    }
+}

@@ -189,3 +189,25 @@ fn validate_slice(slice: &Object) -> ErrorList {
     }
     errors
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::GROUP;
+    use crate::testing::{cells, create_errors, defaulted, row};
+
+    #[test]
+    fn claims() {
+        let claims = row(GROUP, "resourceclaims");
+        let request = json!({ "name": "gpu", "exactly": { "deviceClassName": "gpu.example" } });
+        let object = json!({ "metadata": { "name": "c" }, "spec": { "devices": { "requests": [request] } } });
+        let mut got = defaulted(claims, object.clone());
+        let exactly = json!({ "deviceClassName": "gpu.example", "allocationMode": "ExactCount", "count": 1 });
+        assert_eq!(got["spec"]["devices"]["requests"][0]["exactly"], exactly);
+        assert_eq!(create_errors(claims, object), [""; 0]);
+        assert_eq!(cells(claims, &got)[1], "pending");
+        got["status"] = json!({ "allocation": {}, "reservedFor": [{}] });
+        assert_eq!(cells(claims, &got)[1], "allocated,reserved");
+    }
+}

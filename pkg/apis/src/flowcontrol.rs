@@ -191,3 +191,32 @@ fn validate_level(level: &Object) -> ErrorList {
     }
     errors
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{cells, create_errors, defaulted, row};
+
+    const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+
+    #[test]
+    fn levels() {
+        let levels = row(GROUP, "prioritylevelconfigurations");
+        let response = json!({ "type": "Queue", "queuing": {} });
+        let object = json!({ "metadata": { "name": "l" }, "spec": { "type": "Limited", "limited": { "limitResponse": response } } });
+        let got = defaulted(levels, object.clone());
+        assert_eq!(cells(levels, &got), ["l", "Limited", "30", "64", "8", "50", "<unknown>"]);
+        assert_eq!(create_errors(levels, object), [""; 0]);
+    }
+
+    #[test]
+    fn schemas() {
+        let schemas = row(GROUP, "flowschemas");
+        let object = json!({ "metadata": { "name": "s" }, "spec": { "priorityLevelConfiguration": { "name": "l" } } });
+        let got = defaulted(schemas, object);
+        assert_eq!(cells(schemas, &got), ["s", "l", "1000", "<none>", "<unknown>", "?"]);
+        let want = "spec.priorityLevelConfiguration.name: Required value: must reference a priority level";
+        assert_eq!(create_errors(schemas, json!({ "metadata": { "name": "s" }, "spec": {} })), [want]);
+    }
+}

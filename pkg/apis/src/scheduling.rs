@@ -114,3 +114,35 @@ fn validate_runtime(class: &Object) -> ErrorList {
     }
     errors
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::testing::{cells, create_errors, defaulted, row, update_errors};
+
+    #[test]
+    fn priorities() {
+        let classes = row("scheduling.k8s.io", "priorityclasses");
+        let object = |name: &str, value: i64| json!({ "metadata": { "name": name }, "value": value });
+        let got = defaulted(classes, object("high", 7));
+        assert_eq!(cells(classes, &got), ["high", "7", "false", "<unknown>", "PreemptLowerPriority"]);
+        assert_eq!(create_errors(classes, object("system-node-critical", 2_000_001_000)), [""; 0]);
+        let refused = [
+            (
+                object("huge", 2_000_000_000),
+                "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
+            ),
+            (
+                object("system-mine", 1),
+                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. \
+                 error: system-mine is not a known system priority class",
+            ),
+        ];
+        for (object, want) in refused {
+            assert_eq!(create_errors(classes, object), [want]);
+        }
+        let errors = update_errors(classes, got, |o| o["value"] = json!(8));
+        assert_eq!(errors, ["value: Forbidden: may not be changed in an update."]);
+    }
+}

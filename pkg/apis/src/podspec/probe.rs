@@ -77,7 +77,8 @@ fn stop_signal(errors: &mut ErrorList, at: &Path, lifecycle: &Value, os: &str) {
         "windows" => &["SIGKILL", "SIGTERM"],
         _ => SIGNALS,
     };
-    if !known.contains(&signal) && !(os == "linux" && signal.starts_with("SIGRTM")) {
+    let real_time = os == "linux" && signal.starts_with("SIGRTM");
+    if !real_time && !known.contains(&signal) {
         errors.push(Error::not_supported(at, signal, known));
     }
 }

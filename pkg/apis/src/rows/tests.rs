@@ -154,3 +154,54 @@ fn conversion_reaches_every_version() {
         }
     }
 }
+
+/// Defaults and initial values are fields of the kind, of the right type.
+#[test]
+fn defaults_fit_the_schema() {
+    let template = json!({
+        "metadata": { "labels": { "a": "b" } },
+        "spec": {
+            "hostNetwork": true, "serviceAccount": "s", "nodeSelector": {},
+            "containers": [{
+                "name": "c", "image": "i", "ports": [{ "containerPort": 1 }],
+                "env": [{ "name": "A", "valueFrom": { "resourceFieldRef": { "resource": "limits.cpu" } } }],
+                "livenessProbe": { "grpc": { "port": 1 } }, "resources": { "limits": { "cpu": 1 } },
+            }],
+            "volumes": [{ "name": "v" }, { "name": "w", "projected": { "sources": [{ "podCertificate": {} }] } }],
+        },
+    });
+    let mut specs = vec![
+        json!({}),
+        json!({ "template": template, "jobTemplate": { "spec": { "template": template } } }),
+        json!({ "type": "LoadBalancer", "sessionAffinity": "ClientIP", "ports": [{ "port": 1 }] }),
+        json!({ "type": "Limited", "limited": { "limitResponse": { "queuing": {} } } }),
+        json!({ "behavior": {}, "scaleTargetRef": {}, "volumeClaimTemplates": [{ "metadata": { "name": "x" } }] }),
+        json!({ "matchConstraints": { "resourceRules": [{}] }, "service": {}, "parameters": { "kind": "x" } }),
+        json!({ "devices": { "requests": [{ "exactly": { "tolerations": [{}] } }] }, "conversion": {} }),
+        json!({ "limits": [{ "type": "Container", "max": { "cpu": 1 } }], "podCIDR": "10.0.0.0/24" }),
+    ];
+    specs.push(template["spec"].clone());
+    for row in all().iter().filter(|r| r.group == r.storage_group) {
+        let gvk = row.gvk(row.storage_version);
+        let mut tried = 0;
+        for spec in &specs {
+            let mut object = json!({
+                "apiVersion": row.storage_api_version(), "kind": row.kind, "metadata": { "name": "x", "uid": "u" },
+                "spec": spec, "template": template, "webhooks": [{ "clientConfig": { "service": {} }, "rules": [{}] }],
+                "subsets": [{ "ports": [{}] }], "ports": [{}], "stringData": { "a": "b" },
+                "roleRef": {}, "subjects": [{ "kind": "User", "name": "u" }],
+            });
+            // Only what the kind has is left, as after decoding; the rest of the test is about what defaults add.
+            crate::schema::canonicalise(&gvk, &mut object);
+            if crate::schema::type_errors(&gvk, &object).is_some() {
+                continue;
+            }
+            tried += 1;
+            (row.strategy.default)(&mut object);
+            (row.strategy.prepare_for_create)(&mut object);
+            assert_eq!(crate::schema::unknown_fields(&gvk, &object), [""; 0], "{gvk}: {object}");
+            assert_eq!(crate::schema::type_errors(&gvk, &object), None, "{gvk}: {object}");
+        }
+        assert!(tried > 1, "{gvk}: {tried} of {} were legal", specs.len());
+    }
+}

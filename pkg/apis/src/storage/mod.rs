@@ -219,3 +219,40 @@ pub const MIGRATION_ROWS: &[Resource] = &[Resource {
         "StorageVersionMigration",
     )
 }];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{cells, create_errors, defaulted, row, update_errors};
+
+    #[test]
+    fn classes() {
+        let classes = row(GROUP, "storageclasses");
+        let default = json!({ "storageclass.kubernetes.io/is-default-class": "true" });
+        let object = json!({ "metadata": { "name": "fast", "annotations": default }, "provisioner": "a.example/b" });
+        let got = defaulted(classes, object.clone());
+        let want = ["fast (default)", "a.example/b", "Delete", "Immediate", "false", "<unknown>"];
+        assert_eq!(cells(classes, &got), want);
+        let errors = update_errors(classes, object, |o| {
+            o["parameters"] = json!({ "a": "b" });
+            o["reclaimPolicy"] = json!("Retain");
+        });
+        let want = [
+            "parameters: Forbidden: updates to parameters are forbidden.",
+            "reclaimPolicy: Invalid value: \"Retain\": field is immutable",
+        ];
+        assert_eq!(errors, want);
+        let want = "provisioner: Required value";
+        assert_eq!(create_errors(classes, json!({ "metadata": { "name": "x" } })), [want]);
+    }
+
+    #[test]
+    fn drivers() {
+        let drivers = row(GROUP, "csidrivers");
+        let got = defaulted(drivers, json!({ "metadata": { "name": "d.example" }, "spec": {} }));
+        let want = ["d.example", "true", "false", "false", "<unset>", "false", "Persistent", "<unknown>"];
+        assert_eq!(cells(drivers, &got), want);
+    }
+}
