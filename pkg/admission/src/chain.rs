@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::attributes::Attributes;
 use crate::plugins;
+use crate::quota::ResourceQuota;
 use crate::reader::{Authorizer, Reader};
 
 /// A built-in plugin. It reads in memory and so is synchronous.
@@ -48,7 +49,7 @@ pub struct Chain {
     plugins: Vec<Box<dyn Plugin>>,
     /// In order: mutating policies, mutating webhooks, validating policies, validating webhooks.
     extensions: Vec<Arc<dyn Extension>>,
-    quota: Option<plugins::ResourceQuota>,
+    quota: Option<ResourceQuota>,
 }
 
 impl Chain {
@@ -57,8 +58,11 @@ impl Chain {
         let r = || reader.clone();
         let all: Vec<Box<dyn Plugin>> = vec![
             Box::new(plugins::NamespaceLifecycle::new(r())),
+            Box::new(plugins::LimitRanger::new(r())),
             Box::new(plugins::ServiceAccount::new(r())),
+            Box::new(plugins::NodeRestriction::new(r(), authorizer.clone())),
             Box::new(plugins::TaintNodesByCondition),
+            Box::new(plugins::PodSecurity::new(r())),
             Box::new(plugins::Priority::new(r())),
             Box::new(plugins::DefaultTolerationSeconds::default()),
             Box::new(plugins::DefaultStorageClass::new(r())),
@@ -72,7 +76,7 @@ impl Chain {
             Box::new(plugins::DefaultIngressClass::new(r())),
         ];
         let enabled = |name: &str| !disabled.iter().any(|d| d == name);
-        let quota = enabled(plugins::ResourceQuota::NAME).then(|| plugins::ResourceQuota::new(r()));
+        let quota = enabled(ResourceQuota::NAME).then(|| ResourceQuota::new(r()));
         let plugins = all.into_iter().filter(|p| enabled(p.name())).collect();
         Self { plugins, extensions: Vec::new(), quota }
     }
@@ -86,7 +90,7 @@ impl Chain {
 
     /// Names of the built-in plugins in their order.
     pub fn names(&self) -> Vec<&'static str> {
-        let quota = self.quota.iter().map(|_| plugins::ResourceQuota::NAME);
+        let quota = self.quota.iter().map(|_| ResourceQuota::NAME);
         self.plugins.iter().map(|p| p.name()).chain(quota).collect()
     }
 

@@ -8,7 +8,9 @@
 mod attributes;
 mod chain;
 pub mod plugins;
+pub mod quota;
 mod reader;
+pub mod resources;
 #[cfg(test)]
 mod testing;
 

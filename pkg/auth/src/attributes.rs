@@ -59,7 +59,9 @@ impl<'a> Attributes<'a> {
         Self { name, ..self }
     }
 
+    /// The subresource, as `pods/<sub>`.
     #[must_use]
+    #[allow(clippy::should_implement_trait)]
     pub fn sub(self, subresource: &'a str) -> Self {
         Self { subresource, ..self }
     }

@@ -31,11 +31,13 @@ impl Algorithm {
 
 enum Signer {
     /// ring fixes the signature's form with the key, so that it is kept in both: ASN.1 for X.509, fixed for JOSE.
-    Ecdsa {
-        asn1: EcdsaKeyPair,
-        fixed: EcdsaKeyPair,
-    },
+    Ecdsa(Box<EcdsaForms>),
     Rsa(Box<RsaKeyPair>),
+}
+
+struct EcdsaForms {
+    asn1: EcdsaKeyPair,
+    fixed: EcdsaKeyPair,
 }
 
 struct Inner {
@@ -81,7 +83,7 @@ impl KeyPair {
                     let fixed = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random)
                         .map_err(|_| Error::Key("not a usable P-256 key"))?;
                     let public = asn1.public_key().as_ref().to_vec();
-                    (Signer::Ecdsa { asn1, fixed }, public, EC_P256_ALGORITHM)
+                    (Signer::Ecdsa(Box::new(EcdsaForms { asn1, fixed })), public, EC_P256_ALGORITHM)
                 }
                 Err(_) => {
                     let rsa = RsaKeyPair::from_pkcs8(pkcs8)
@@ -120,7 +122,7 @@ impl KeyPair {
 
     pub fn algorithm(&self) -> Algorithm {
         match self.0.signer {
-            Signer::Ecdsa { .. } => Algorithm::Es256,
+            Signer::Ecdsa(_) => Algorithm::Es256,
             Signer::Rsa(_) => Algorithm::Rs256,
         }
     }
@@ -143,7 +145,7 @@ impl KeyPair {
     /// A signature as X.509 wants it.
     pub fn sign_asn1(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.0.signer {
-            Signer::Ecdsa { asn1, .. } => Ok(asn1.sign(&self.0.random, message)?.as_ref().to_vec()),
+            Signer::Ecdsa(forms) => Ok(forms.asn1.sign(&self.0.random, message)?.as_ref().to_vec()),
             Signer::Rsa(rsa) => self.sign_rsa(rsa, message),
         }
     }
@@ -151,7 +153,7 @@ impl KeyPair {
     /// A signature as JOSE wants it.
     pub fn sign_jose(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         match &self.0.signer {
-            Signer::Ecdsa { fixed, .. } => Ok(fixed.sign(&self.0.random, message)?.as_ref().to_vec()),
+            Signer::Ecdsa(forms) => Ok(forms.fixed.sign(&self.0.random, message)?.as_ref().to_vec()),
             Signer::Rsa(rsa) => self.sign_rsa(rsa, message),
         }
     }

@@ -4,8 +4,10 @@ mod certificates;
 mod default_storage_class;
 mod ingress_class;
 mod lifecycle;
+mod limit_ranger;
+mod node_restriction;
+mod pod_security;
 mod priority;
-mod quota;
 mod runtime_class;
 mod service_account;
 mod storage;
@@ -18,8 +20,10 @@ pub use certificates::{
 pub use default_storage_class::DefaultStorageClass;
 pub use ingress_class::DefaultIngressClass;
 pub use lifecycle::NamespaceLifecycle;
+pub use limit_ranger::LimitRanger;
+pub use node_restriction::NodeRestriction;
+pub use pod_security::PodSecurity;
 pub use priority::Priority;
-pub use quota::ResourceQuota;
 pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
 pub use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
@@ -53,10 +57,9 @@ fn map_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<String, Value>
 fn default_of(objects: Vec<Value>, annotations: &[&str]) -> Option<Value> {
     use apimachinery::meta::ObjectExt;
     let marked = |object: &Value| {
-        let found = object
+        object
             .annotations()
-            .is_some_and(|have| annotations.iter().any(|a| have.get(*a).and_then(Value::as_str) == Some("true")));
-        found
+            .is_some_and(|have| annotations.iter().any(|a| have.get(*a).and_then(Value::as_str) == Some("true")))
     };
     let mut candidates: Vec<Value> = objects.into_iter().filter(marked).collect();
     candidates.sort_by(|a, b| {

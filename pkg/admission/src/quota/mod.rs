@@ -1,0 +1,18 @@
+//! ResourceQuota: what objects use ([`usage`]), which quotas mean them ([`matches`]), and the check that charges
+//! ([`ResourceQuota`]). The first two are pure and are what a quota controller needs to count anew.
+
+mod charge;
+mod scopes;
+mod usage;
+
+pub use charge::ResourceQuota;
+pub use scopes::matches;
+pub use usage::{counts, missing_constraints, resources_of, usage, used_by};
+
+/// The resources (group, plural) whose objects quotas with these hard limits count.
+pub fn watched_resources<'a>(hard: impl IntoIterator<Item = &'a str>) -> Vec<(String, String)> {
+    let mut out: Vec<(String, String)> = hard.into_iter().filter_map(resources_of).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
