@@ -55,6 +55,7 @@ pub async fn write(server: &Inner) -> ApiResult<()> {
         .map(|(plural, object)| Box::pin(writer.reconcile_role(plural, object)) as Pending<'_>)
         .collect();
     all(roles).await?;
+    writer.service_cidr().await?;
     writer.way_to_here(&server.config).await
 }
 
@@ -139,6 +140,29 @@ impl Writer<'_> {
         }
         let mend = |current: Value| Ok(auth::bootstrap::reconcile(&current, &wanted).unwrap_or(current));
         self.registry.update(&call, Change::Patch(&mend)).await.map(drop)
+    }
+
+    /// The range of Service addresses as an object, for those who look it up.
+    async fn service_cidr(&self) -> ApiResult<()> {
+        let (group, plural) = ("networking.k8s.io", "servicecidrs");
+        let object = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": { "name": SERVICE },
+            "spec": { "cidrs": [self.registry.service_options().to_string()] },
+        });
+        self.ensure(group, plural, object.clone()).await?;
+        let found = self.found(group, plural)?;
+        let call = Call { subresource: "status", ..self.call(found, &object) };
+        let ready = |mut current: Value| {
+            if current.array_at("status/conditions").is_empty() {
+                let now = apimachinery::time::now_rfc3339();
+                current["status"]["conditions"] = json!([{
+                    "type": "Ready", "status": "True", "reason": "", "lastTransitionTime": now,
+                    "message": "Kubernetes default Service CIDR is ready",
+                }]);
+            }
+            Ok(current)
+        };
+        self.registry.update(&call, Change::Patch(&ready)).await.map(drop)
     }
 
     /// The `kubernetes` Service and its endpoints.

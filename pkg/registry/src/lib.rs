@@ -75,6 +75,11 @@ impl Registry {
         &self.rows
     }
 
+    /// The ranges that Services are given addresses and ports from.
+    pub fn service_options(&self) -> &ServiceOptions {
+        self.services.options()
+    }
+
     /// The newest revision.
     pub fn revision(&self) -> u64 {
         self.storage.revision().get()

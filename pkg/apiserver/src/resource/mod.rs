@@ -44,21 +44,22 @@ async fn answer(context: &Context<'_>, body: RequestBody) -> ApiResult<Response>
     let found = rows.find(info.group, info.version, info.resource).ok_or_else(ApiError::page_not_found)?;
     check_scope(context, found)?;
     if !info.subresource.is_empty() {
-        return subresource::serve(context, found, body).await;
+        return Box::pin(subresource::serve(context, found, body)).await;
     }
     if !found.resource.verbs.contains(info.verb) {
         return Err(method_not_allowed());
     }
+    // Writes are boxed: reads, which are most, must not carry the size of their futures.
     match info.verb {
         "get" => get(context, found),
         "list" => list(context, found),
         "watch" => watch::serve(context, found),
-        "create" if found.resource.virtual_resource => reviews::serve(context, found, body).await,
-        "create" => write::create(context, found, body).await,
-        "update" => write::update(context, found, body, "").await,
-        "patch" => write::patch(context, found, body, "").await,
-        "delete" => write::delete(context, found, body).await,
-        "deletecollection" => write::delete_collection(context, found, body).await,
+        "create" if found.resource.virtual_resource => Box::pin(reviews::serve(context, found, body)).await,
+        "create" => Box::pin(write::create(context, found, body)).await,
+        "update" => Box::pin(write::update(context, found, body, "")).await,
+        "patch" => Box::pin(write::patch(context, found, body, "")).await,
+        "delete" => Box::pin(write::delete(context, found, body)).await,
+        "deletecollection" => Box::pin(write::delete_collection(context, found, body)).await,
         _ => Err(method_not_allowed()),
     }
 }

@@ -103,3 +103,43 @@ async fn health_version_metrics_and_schemas_are_served() {
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
     assert!(api.get("/.well-known/openid-configuration").await.expect(200)["jwks_uri"].is_string());
 }
+
+/// One line a resource: group version, name, kind, scope, verbs, short names, categories.
+async fn discovery_lines(api: &Api) -> String {
+    let mut lines = Vec::new();
+    let mut paths = vec![("/api/v1".to_owned(), "v1".to_owned())];
+    for group in api.get("/apis").await.expect(200)["groups"].as_array().unwrap() {
+        for version in group["versions"].as_array().unwrap() {
+            let version = version["groupVersion"].as_str().unwrap();
+            paths.push((format!("/apis/{version}"), version.to_owned()));
+        }
+    }
+    for (path, version) in paths {
+        for resource in api.get(&path).await.expect(200)["resources"].as_array().unwrap() {
+            let list = |field: &str| {
+                let words = resource[field].as_array().into_iter().flatten().filter_map(|word| word.as_str());
+                words.collect::<Vec<_>>().join(",")
+            };
+            let (name, kind) = (resource["name"].as_str().unwrap(), resource["kind"].as_str().unwrap());
+            let scope = if resource["namespaced"] == true { "namespaced" } else { "cluster" };
+            let lists = [list("verbs"), list("shortNames"), list("categories")].join(" | ");
+            lines.push(format!("{version} {name} {kind} {scope} {lists}"));
+        }
+    }
+    lines.sort();
+    lines.join("\n") + "\n"
+}
+
+#[tokio::test]
+async fn discovery_is_the_golden_one() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/discovery.txt");
+    let lines = discovery_lines(&Api::start().await).await;
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(golden, &lines).unwrap();
+    }
+    let expected = std::fs::read_to_string(golden).unwrap();
+    for (got, want) in lines.lines().zip(expected.lines()) {
+        assert_eq!(got, want, "after a wanted change run this test with UPDATE_GOLDEN=1");
+    }
+    assert_eq!(lines.lines().count(), expected.lines().count());
+}

@@ -38,6 +38,13 @@ impl ServiceOptions {
     }
 }
 
+impl std::fmt::Display for ServiceOptions {
+    /// The range of addresses: `10.43.0.0/16`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix_length)
+    }
+}
+
 impl Default for ServiceOptions {
     fn default() -> Self {
         Self {
@@ -161,6 +168,10 @@ impl Allocations {
         let ports = u32::from(options.node_port_last.saturating_sub(options.node_port_first)) + 1;
         let ports = Bitmap::new(ports, (ports / 32).clamp(16, 128));
         Self(Arc::new(Shared { options, state: Mutex::new(State { addresses, ports, reserved_taken: Vec::new() }) }))
+    }
+
+    pub fn options(&self) -> &ServiceOptions {
+        &self.0.options
     }
 
     /// Takes what the stored Services have.

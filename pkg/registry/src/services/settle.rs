@@ -96,10 +96,9 @@ impl Work<'_> {
         }
         let options = &self.shared.options;
         let why = if !self.shared.is_in_range(address) {
-            let range = format!("{}/{}", options.network, options.prefix_length);
             format!(
                 "failed to allocate IP {text}: the provided IP ({text}) is not in the valid range. The range of valid \
-                 IPs is {range}"
+                 IPs is {options}"
             )
         } else if self.shared.take(held) {
             self.reservation.taken.push(held);
