@@ -12,6 +12,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How peers reach this member; empty while there are none.
     pub peer_address: String,
+    /// A member without data does not form a group of its own but waits to be added to one.
+    pub join: bool,
     /// How much of the past the store keeps.
     pub limits: mvcc::Limits,
     /// Log bytes after which a checkpoint is written.
@@ -32,6 +34,7 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             peer_address: String::new(),
+            join: false,
             limits: mvcc::Limits::default(),
             checkpoint_bytes: 16 << 20,
             entries_kept: 256,
@@ -60,6 +63,9 @@ pub enum ProposeError {
         /// The leader's address, if one is known.
         leader: Option<String>,
     },
+    /// The group cannot be changed like that, or not now.
+    #[error("the members of the store cannot be changed: {0}")]
+    Membership(String),
     /// It may or may not still be written.
     #[error("the write was not confirmed in time; it may still happen")]
     Timeout,

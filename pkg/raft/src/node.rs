@@ -1,6 +1,6 @@
 //! One member: the log, the state machine and openraft put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mvcc::{Outcome, Store, Transaction};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{ChangeMembers, Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ use crate::directory::{DataDirectory, OpenError};
 use crate::disk::{Disk, RealDisk};
 use crate::log::{LogConfig, LogDamage, LogStore};
 use crate::machine::Machine;
-use crate::network::Peers;
+use crate::network::{Peers, Transport};
 use crate::types::{Command, Response, TypeConfig};
 
 /// A running member. Dropping it does not stop it; [`shutdown`](Self::shutdown) does.
@@ -54,15 +54,21 @@ impl Node {
         let directory = opening.await.map_err(|error| not_ready(&config.data_dir, &error))??;
         let disk = Arc::new(RealDisk::new(directory.path().to_owned()));
         let node_id = directory.node_id();
-        Self::open_on(config, disk, node_id, Some(directory)).await
+        Self::start(config, disk, node_id, Some(directory), None).await
     }
 
     /// Opens the member on any disk.
-    pub async fn open_on(
+    #[cfg(test)]
+    pub(crate) async fn open_on(config: Config, disk: Arc<dyn Disk>, node_id: u64) -> Result<Self, OpenError> {
+        Self::start(config, disk, node_id, None, None).await
+    }
+
+    pub(crate) async fn start(
         config: Config,
         disk: Arc<dyn Disk>,
         node_id: u64,
         directory: Option<DataDirectory>,
+        transport: Option<Arc<dyn Transport>>,
     ) -> Result<Self, OpenError> {
         let started = Instant::now();
         let store = Store::new(config.limits.clone());
@@ -72,7 +78,8 @@ impl Node {
             loading.await.map_err(|error| not_ready(&config.data_dir, &error))??
         };
         let loaded = started.elapsed();
-        let raft = start_raft(&config, node_id, log.clone(), machine.clone()).await?;
+        let peers = Peers { transport };
+        let raft = start_raft(&config, node_id, peers, log.clone(), machine.clone()).await?;
         let node = Self {
             proposals: Arc::new(Semaphore::new(config.proposals_bytes_max as usize / PERMIT_BYTES)),
             proposals_max: config.proposals_bytes_max / PERMIT_BYTES as u32,
@@ -89,7 +96,7 @@ impl Node {
         node.follow_membership();
         node.checkpoint_behind();
         let ready = tokio::select! {
-            ready = timeout(READY_TIMEOUT, node.become_ready(node_id, &config.peer_address)) => {
+            ready = timeout(READY_TIMEOUT, node.become_ready(node_id, &config)) => {
                 let late = Err("no leader was elected in time".to_owned());
                 ready.unwrap_or(late).map_err(|detail| OpenError::NotReady { path: config.data_dir.clone(), detail })
             }
@@ -109,10 +116,14 @@ impl Node {
         }
     }
 
-    async fn become_ready(&self, node_id: u64, address: &str) -> Result<(), String> {
+    async fn become_ready(&self, node_id: u64, config: &Config) -> Result<(), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         if !self.raft.is_initialized().await.map_err(|error| text(&error))? {
-            let members = BTreeMap::from([(node_id, openraft::impls::BasicNode::new(address))]);
+            if config.join {
+                // It is a member when a group has added it.
+                return Ok(());
+            }
+            let members = BTreeMap::from([(node_id, openraft::impls::BasicNode::new(&config.peer_address))]);
             self.raft.initialize(members).await.map_err(|error| text(&error))?;
         } else {
             let alone =
@@ -129,10 +140,30 @@ impl Node {
             }
             metrics.changed().await.map_err(|error| text(&error))?;
         }
-        if self.leads() {
-            self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map_err(|error| text(&error))?;
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            // Another leads by now, or always did: what is acknowledged arrives here by and by.
+            Ok(_) | Err(RaftError::APIError(_)) => Ok(()),
+            Err(error) => Err(text(&error)),
         }
+    }
+
+    /// Adds a member to the group that this one leads: a learner until it has caught up, then a voter.
+    pub async fn add_member(&self, id: u64, address: &str) -> Result<(), ProposeError> {
+        let node = openraft::impls::BasicNode::new(address);
+        self.raft.add_learner(id, node, true).await.map_err(write_error)?;
+        let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+        self.raft.change_membership(voters, false).await.map_err(write_error)?;
         Ok(())
+    }
+
+    /// The member that leads, as far as this one knows.
+    pub fn leader(&self) -> Option<u64> {
+        self.raft.server_metrics().borrow_watched().current_leader
+    }
+
+    #[cfg(test)]
+    pub(crate) fn raft(&self) -> &Raft<TypeConfig, Machine> {
+        &self.raft
     }
 
     fn leads(&self) -> bool {
@@ -267,6 +298,21 @@ impl Node {
     }
 }
 
+fn write_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+            ProposeError::NotLeader { leader: forward.leader_node.map(|node| node.addr) }
+        }
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
+            ProposeError::Membership(error.to_string())
+        }
+        // Another leader's log took its place: it did not happen.
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => ProposeError::NotLeader { leader: None },
+        RaftError::APIError(ClientWriteError::PreconditionFailed(error)) => ProposeError::Membership(error.to_string()),
+        RaftError::Fatal(error) => ProposeError::Stopped(error.to_string()),
+    }
+}
+
 /// Writes a checkpoint and lets openraft drop the log before it.
 async fn checkpoint(machine: &Machine, raft: &Raft<TypeConfig, Machine>) -> Result<(), String> {
     let writing = machine.clone();
@@ -318,6 +364,7 @@ fn load(config: &Config, disk: &Arc<dyn Disk>, store: Arc<Store>) -> Result<(Log
 async fn start_raft(
     config: &Config,
     node_id: u64,
+    peers: Peers,
     log: LogStore,
     machine: Machine,
 ) -> Result<Raft<TypeConfig, Machine>, OpenError> {
@@ -335,7 +382,7 @@ async fn start_raft(
         ..openraft::Config::default()
     };
     let raft_config = raft_config.validate().map_err(|error| not_ready(&config.data_dir, &error))?;
-    Raft::new(node_id, Arc::new(raft_config), Peers, log, machine)
+    Raft::new(node_id, Arc::new(raft_config), peers, log, machine)
         .await
         .map_err(|error| not_ready(&config.data_dir, &error))
 }

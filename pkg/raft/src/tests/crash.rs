@@ -25,7 +25,7 @@ struct Acknowledged {
 
 /// A life of the node: writes from several callers until the disk loses power or the work is done.
 async fn live(disk: &Arc<SimDisk>, known: &Arc<Mutex<Acknowledged>>, life: u64) -> bool {
-    let opening = Node::open_on(small_config(), disk.clone(), 1, None);
+    let opening = Node::open_on(small_config(), disk.clone(), 1);
     let node = tokio::select! {
         node = opening => node,
         // Recovery itself may be cut off; then the opening never ends or fails.
@@ -135,7 +135,7 @@ async fn crash_everywhere(seed: u64) {
             }
         }
         disk.no_faults();
-        let node = Node::open_on(small_config(), disk, 1, None).await.expect("the last start");
+        let node = Node::open_on(small_config(), disk, 1).await.expect("the last start");
         check(&node, &known.lock());
         node.shutdown().await;
     }
@@ -161,7 +161,7 @@ async fn one_failed_operation_is_survived_wherever_it_is() {
         let known = Arc::new(Mutex::new(Acknowledged::default()));
         let disk = SimDisk::new();
         disk.fail_at(point);
-        match Node::open_on(small_config(), disk.clone(), 1, None).await {
+        match Node::open_on(small_config(), disk.clone(), 1).await {
             Ok(node) => {
                 let node = Arc::new(node);
                 work(node.clone(), known.clone(), 0, 0).await;
@@ -171,7 +171,7 @@ async fn one_failed_operation_is_survived_wherever_it_is() {
             Err(error) => assert!(error.to_string().contains("os error 5"), "{point}: {error}"),
         }
         disk.no_faults();
-        let node = Node::open_on(small_config(), disk, 1, None).await.expect("the second start");
+        let node = Node::open_on(small_config(), disk, 1).await.expect("the second start");
         check(&node, &known.lock());
         node.shutdown().await;
     }
@@ -185,7 +185,7 @@ async fn a_damaged_or_missing_file_is_refused_by_name() {
         assert!(live(&disk, &known, life).await);
     }
     let open = |disk: Arc<SimDisk>| async move {
-        let error = Node::open_on(small_config(), disk, 1, None).await.err().expect("a refusal");
+        let error = Node::open_on(small_config(), disk, 1).await.err().expect("a refusal");
         let OpenError::Corrupt { .. } = &error else { panic!("{error}") };
         error.to_string()
     };
@@ -207,7 +207,7 @@ async fn a_damaged_or_missing_file_is_refused_by_name() {
     damaged.damage(&logs().max().unwrap(), 40);
     assert!(open(damaged).await.contains(".log is damaged"));
     // And with nothing done to it, it opens.
-    let node = Node::open_on(small_config(), copy(), 1, None).await.unwrap();
+    let node = Node::open_on(small_config(), copy(), 1).await.unwrap();
     check(&node, &known.lock());
     node.shutdown().await;
 }

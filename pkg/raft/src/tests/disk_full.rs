@@ -11,7 +11,7 @@ async fn writes_are_refused_while_the_disk_is_full_and_go_on_after() {
     let disk = SimDisk::new();
     let mut config = small_config();
     config.proposal_timeout = Duration::from_millis(300);
-    let node = Node::open_on(config.clone(), disk.clone(), 1, None).await.unwrap();
+    let node = Node::open_on(config.clone(), disk.clone(), 1).await.unwrap();
     change(&node, &create("/before", 100)).await.unwrap();
     disk.limit_space(Some(0));
 
@@ -49,7 +49,7 @@ async fn writes_are_refused_while_the_disk_is_full_and_go_on_after() {
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.expect("writes go on");
     node.shutdown().await;
-    let node = Node::open_on(config, disk, 1, None).await.unwrap();
+    let node = Node::open_on(config, disk, 1).await.unwrap();
     for key in &acknowledged {
         assert!(node.store().get(key.as_bytes()).is_some(), "{key}");
     }
@@ -62,12 +62,12 @@ async fn a_first_start_on_a_full_disk_says_so_and_can_be_tried_again() {
     for space in [0, 1000, 600_000, 1_100_000] {
         let disk = SimDisk::new();
         disk.limit_space(Some(space));
-        match Node::open_on(small_config(), disk.clone(), 1, None).await {
+        match Node::open_on(small_config(), disk.clone(), 1).await {
             Ok(node) => node.shutdown().await,
             Err(error) => assert!(matches!(error, OpenError::DiskFull { .. }), "{space}: {error}"),
         }
         disk.limit_space(None);
-        let node = Node::open_on(small_config(), disk, 1, None).await.unwrap();
+        let node = Node::open_on(small_config(), disk, 1).await.unwrap();
         change(&node, &create("/k", 100)).await.unwrap();
         node.shutdown().await;
     }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk_full;
+mod group;
 mod log;
 mod sim_disk;
 mod suite;
