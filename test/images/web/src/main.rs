@@ -1,6 +1,6 @@
 //! The web server of the test images: says which pod and version answered, and misbehaves on request.
 //!
-//! Environment: `WEB_VERSION` (shown), `WEB_PORT` (8080), `WEB_START_DELAY_MS` (readiness and liveness fail until then),
+//! Environment: `WEB_VERSION` (shown), `WEB_LISTEN` (port, 8080; a Service named web would set `WEB_PORT`), `WEB_START_DELAY_MS` (readiness and liveness fail until then),
 //! `WEB_STOP_DELAY_MS` (how long SIGTERM takes). `web get URL` fetches an http URL, for images without other tools.
 //!
 //! Paths: see [`answer`]. The same port echoes UDP datagrams, prefixed with the host name, and speaks enough gRPC for
@@ -66,7 +66,7 @@ fn serve() -> Result<(), String> {
         live: AtomicBool::new(true),
         ready: AtomicBool::new(true),
     });
-    let port = number("WEB_PORT", 8080)?;
+    let port = number("WEB_LISTEN", 8080)?;
     let stop_delay = Duration::from_millis(number("WEB_STOP_DELAY_MS", 0)?);
     // `[::]` accepts IPv4 too; a host without IPv6 has only the other.
     let bind = |address: &str| format!("{address}:{port}");
