@@ -20,7 +20,7 @@ metadata: {name: client, namespace: default}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
-  - {name: main, image: 'docker.io/coracle/web:v1', env: [{name: WEB_PORT, value: '9090'}]}
+  - {name: main, image: 'docker.io/coracle/web:v1', env: [{name: WEB_LISTEN, value: '9090'}]}
 ";
 
 /// Runs a command in the client pod until it answers what is expected.
@@ -73,7 +73,7 @@ fn neighbour() -> anyhow::Result<Child> {
     let program = std::env::var("CORACLE_WEB_BINARY").context("CORACLE_WEB_BINARY is not set; use hack/test")?;
     let child = Command::new("ip")
         .args(["netns", "exec", "outside", &program])
-        .env("WEB_PORT", "8088")
+        .env("WEB_LISTEN", "8088")
         .stdout(Stdio::null())
         .spawn()?;
     Ok(child)

@@ -1,7 +1,8 @@
 //! The web server of the test images: says which pod and version answered, and misbehaves on request.
 //!
-//! Environment: `WEB_VERSION` (shown), `WEB_LISTEN` (port, 8080; a Service named web would set `WEB_PORT`), `WEB_START_DELAY_MS` (readiness and liveness fail until then),
-//! `WEB_STOP_DELAY_MS` (how long SIGTERM takes). `web get URL` fetches an http URL, for images without other tools.
+//! Environment: `WEB_VERSION` (shown), `WEB_LISTEN` (the port, 8080; not `WEB_PORT`, which a Service named web would set),
+//! `WEB_START_DELAY_MS` (readiness and liveness fail until then), `WEB_STOP_DELAY_MS` (how long SIGTERM takes).
+//! `web get URL` fetches an http URL, for images without other tools.
 //!
 //! Paths: see [`answer`]. The same port echoes UDP datagrams, prefixed with the host name, and speaks enough gRPC for
 //! `grpc.health.v1.Health/Check`. It must not know Kubernetes.
