@@ -63,6 +63,32 @@ async fn update(nodes: &Api<Node>, config: &Config) -> Result<(), kube::Error> {
     nodes.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop)
 }
 
+/// Labels in Kubernetes' own namespace that a node may give itself; all others are refused by the server, so that a
+/// node cannot draw workloads to itself. Who runs the control plane sets its role.
+fn may_set(label: &str) -> bool {
+    const ALLOWED: [&str; 13] = [
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "kubernetes.io/instance-type",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/instance-type",
+        "node.kubernetes.io/windows-build",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+    ];
+    let Some((namespace, _)) = label.split_once('/') else {
+        return true;
+    };
+    let ends = |domain: &str| namespace == domain || namespace.ends_with(&format!(".{domain}"));
+    let kubernetes = ends("kubernetes.io") || ends("k8s.io");
+    !kubernetes || ALLOWED.contains(&label) || ends("kubelet.kubernetes.io") || ends("node.kubernetes.io")
+}
+
 fn labels(config: &Config) -> BTreeMap<String, String> {
     let arch = component_base::version::architecture();
     let own = [
@@ -73,6 +99,25 @@ fn labels(config: &Config) -> BTreeMap<String, String> {
         ("beta.kubernetes.io/arch", arch),
     ];
     let mut labels: BTreeMap<_, _> = own.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-    labels.extend(config.node_labels.clone());
+    let (own, refused): (Vec<_>, Vec<_>) = config.node_labels.clone().into_iter().partition(|(key, _)| may_set(key));
+    if !refused.is_empty() {
+        tracing::debug!(?refused, "labels that a node may not give itself were left out");
+    }
+    labels.extend(own);
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_does_not_give_itself_a_role() {
+        for good in ["a", "example.com/x", "kubernetes.io/os", "node.kubernetes.io/instance-type", "x.kubelet.kubernetes.io/y"] {
+            assert!(may_set(good), "{good}");
+        }
+        for bad in ["node-role.kubernetes.io/control-plane", "node-restriction.kubernetes.io/x", "foo.k8s.io/x"] {
+            assert!(!may_set(bad), "{bad}");
+        }
+    }
 }

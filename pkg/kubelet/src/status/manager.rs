@@ -153,7 +153,7 @@ fn patch(old: &PodStatus, new: &PodStatus, pod: &Pod) -> Option<Value> {
     let mut changes = Map::new();
     for (field, value) in &new {
         if old.get(field) != Some(value) {
-            changes.insert(field.clone(), replacing(field, value));
+            changes.insert(field.clone(), merged_list(field, old.get(field), value));
         }
     }
     for field in old.keys().filter(|field| !new.contains_key(*field)) {
@@ -168,16 +168,14 @@ fn patch(old: &PodStatus, new: &PodStatus, pod: &Pod) -> Option<Value> {
     Some(json!({"metadata": {"uid": pod.uid()}, "status": changes}))
 }
 
-/// These lists merge by key in a strategic patch; they are meant as a whole.
-fn replacing(field: &str, value: &Value) -> Value {
-    match value {
-        Value::Array(items) if field == "podIPs" || field == "hostIPs" => {
-            let mut items = items.clone();
-            items.push(json!({"$patch": "replace"}));
-            Value::Array(items)
-        }
-        value => value.clone(),
-    }
+/// These lists merge by address in a strategic patch: what is no longer in them must be deleted by name.
+fn merged_list(field: &str, old: Option<&Value>, new: &Value) -> Value {
+    let (Value::Array(items), true) = (new, field == "podIPs" || field == "hostIPs") else {
+        return new.clone();
+    };
+    let gone = old.and_then(Value::as_array).into_iter().flatten().filter(|entry| !items.contains(entry));
+    let deletions = gone.map(|entry| json!({"$patch": "delete", "ip": entry.get("ip")}));
+    Value::Array(items.iter().cloned().chain(deletions).collect())
 }
 
 fn changed_conditions(old: Option<Value>, new: Option<Value>) -> Vec<Value> {
@@ -236,13 +234,13 @@ mod tests {
     fn only_changes_are_sent_and_foreign_conditions_stay() {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}})).expect("a pod");
         let scheduled = json!({"type": "PodScheduled", "status": "True"});
-        let old = status(json!({"phase": "Pending", "message": "m", "conditions": [scheduled,
+        let old = status(json!({"phase": "Pending", "message": "m", "podIPs": [{"ip": "1.1.1.1"}], "conditions": [scheduled,
             {"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]}));
         let new = status(json!({"phase": "Running", "podIPs": [{"ip": "1.2.3.4"}], "conditions": [
             {"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "False"}]}));
         let sent = patch(&old, &new, &pod).expect("a patch");
         let expected = json!({"metadata": {"uid": "u"}, "status": {
-            "phase": "Running", "message": null, "podIPs": [{"ip": "1.2.3.4"}, {"$patch": "replace"}],
+            "phase": "Running", "message": null, "podIPs": [{"ip": "1.2.3.4"}, {"$patch": "delete", "ip": "1.1.1.1"}],
             "conditions": [{"type": "Ready", "status": "True", "reason": null, "message": null}]}});
         assert_eq!(sent, expected);
         assert_eq!(patch(&new, &new, &pod), None);
