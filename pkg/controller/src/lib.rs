@@ -4,11 +4,13 @@
 //! the same shape (see [`skeleton`]): informers feed keys into a work queue, `sync(key)` reads caches, a pure function
 //! plans, a thin async part applies. Start reading at [`skeleton`], then [`replicaset`].
 
+mod daemonset;
 mod deployment;
 mod discovery;
 mod endpoint;
 mod expectations;
 mod garbage;
+mod history;
 mod job;
 mod namespace;
 mod node;
@@ -18,6 +20,7 @@ mod replicaset;
 mod root_ca;
 mod service_account;
 mod skeleton;
+mod statefulset;
 mod template;
 
 use std::future::Future;
@@ -81,6 +84,8 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("deployment-controller", "deployment-controller", deployment::run),
         starter.start("replicaset-controller", "replicaset-controller", replicaset::run::<ReplicaSet>),
         starter.start("replication-controller", "replication-controller", replicaset::run::<ReplicationController>),
+        starter.start("statefulset-controller", "statefulset-controller", statefulset::run),
+        starter.start("daemon-set-controller", "daemonset-controller", daemonset::run),
         starter.start("job-controller", "job-controller", job::run),
         starter.start("endpointslice-controller", "endpoint-slice-controller", endpoint::slices::run),
         starter.start("endpoint-controller", "endpoint-controller", endpoint::endpoints::run),

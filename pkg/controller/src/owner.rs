@@ -1,6 +1,8 @@
 //! Who controls what: indices by owner, adoption and release, and settling expectations from pod changes.
 
-use client::{Cached, Change, Index, ObjectKey, Store};
+use std::sync::Arc;
+
+use client::{Cached, Change, Index, Store};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Api;
@@ -92,8 +94,63 @@ pub async fn release(api: &Api<Pod>, pod: &SlimPod, owner_uid: &str) -> Result<(
     }
 }
 
-/// The key of an object's controller, if that is of the given kind.
-pub fn controller_key(metadata: &ObjectMeta, kind: &str) -> Option<ObjectKey> {
-    let owner = controller_of(metadata).filter(|owner| owner.kind == kind)?;
-    Some(ObjectKey::new(metadata.namespace.as_deref().unwrap_or(""), &owner.name))
+/// The pods of `object`, after adopting orphans that match its selector and releasing those that do not match any more.
+pub async fn claim_pods<K>(
+    client: &client::Client,
+    object: &K,
+    candidates: impl Iterator<Item = Arc<SlimPod>>,
+    matches: impl Fn(&SlimPod) -> bool,
+) -> Result<Vec<Arc<SlimPod>>, Error>
+where
+    K: Cached
+        + Clone
+        + std::fmt::Debug
+        + k8s_openapi::Metadata<Ty = ObjectMeta>
+        + kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    let metadata = object.metadata();
+    let (uid, namespace) = (metadata.uid.as_deref().unwrap_or(""), metadata.namespace.as_deref().unwrap_or(""));
+    let claim = Claim { uid, deleting: metadata.deletion_timestamp.is_some() };
+    let sorted = filter_claimed(&claim, candidates, matches);
+    let mut owned = sorted.owned;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    if !sorted.adopt.is_empty() {
+        // The cache may not know yet that the object is on its way out, or was replaced by one of the same name.
+        still_there(&Api::<K>::namespaced(client.clone(), namespace), object).await?;
+        for pod in sorted.adopt {
+            if adopt(&pods, &pod, &crate::template::controller_ref(object)).await? {
+                owned.push(pod);
+            }
+        }
+    }
+    for pod in sorted.release {
+        release(&pods, &pod, uid).await?;
+    }
+    Ok(owned)
+}
+
+/// Pods by what is to be done with them.
+pub(crate) struct Claimed {
+    pub owned: Vec<Arc<SlimPod>>,
+    pub adopt: Vec<Arc<SlimPod>>,
+    pub release: Vec<Arc<SlimPod>>,
+}
+
+/// Sorts pods into those that are the owner's, those it should adopt and those it should let go.
+pub(crate) fn filter_claimed(
+    claim: &Claim<'_>,
+    pods: impl Iterator<Item = Arc<SlimPod>>,
+    matches: impl Fn(&SlimPod) -> bool,
+) -> Claimed {
+    let mut claimed = Claimed { owned: Vec::new(), adopt: Vec::new(), release: Vec::new() };
+    for pod in pods {
+        match pod.controller() {
+            Some(owner) if owner.uid != claim.uid => {}
+            Some(_) if matches(&pod) => claimed.owned.push(pod),
+            Some(_) if !claim.deleting => claimed.release.push(pod),
+            None if !claim.deleting && !pod.is_deleting() && matches(&pod) => claimed.adopt.push(pod),
+            _ => {}
+        }
+    }
+    claimed
 }

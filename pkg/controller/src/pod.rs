@@ -29,8 +29,6 @@ pub struct SlimPod {
     pub tolerations: Box<[Toleration]>,
     /// Named container ports: name, number, protocol.
     pub ports: Box<[(CompactString, i32, CompactString)]>,
-    /// Claims of the pod's volumes: volume name, claim name.
-    pub claims: Box<[(CompactString, CompactString)]>,
     pub phase: CompactString,
     pub reason: CompactString,
     pub conditions: Box<[Condition]>,
@@ -213,7 +211,6 @@ struct Spec {
     tolerations: Option<Vec<Toleration>>,
     containers: Option<Vec<SpecContainer>>,
     init_containers: Option<Vec<SpecContainer>>,
-    volumes: Option<Vec<Volume>>,
 }
 
 #[derive(Deserialize)]
@@ -233,22 +230,6 @@ struct Port {
     container_port: i32,
     #[serde(default)]
     protocol: CompactString,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Volume {
-    #[serde(default)]
-    name: CompactString,
-    #[serde(default)]
-    persistent_volume_claim: Option<Claim>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Claim {
-    #[serde(default)]
-    claim_name: CompactString,
 }
 
 #[derive(Default, Deserialize)]
@@ -327,7 +308,6 @@ impl From<Wire> for SlimPod {
             subdomain: spec.subdomain,
             tolerations: spec.tolerations.unwrap_or_default().into(),
             ports: named_ports(spec.containers, spec.init_containers),
-            claims: claims(spec.volumes),
             phase: status.phase,
             reason: status.reason,
             conditions: status.conditions.unwrap_or_default().into(),
@@ -354,11 +334,6 @@ fn named_ports(
     let ports = containers.into_iter().flatten().chain(sidecars).flat_map(|c| c.ports.unwrap_or_default());
     let named = ports.filter(|port| !port.name.is_empty());
     named.map(|port| (port.name, port.container_port, port.protocol)).collect()
-}
-
-fn claims(volumes: Option<Vec<Volume>>) -> Box<[(CompactString, CompactString)]> {
-    let claimed = |volume: Volume| Some((volume.name, volume.persistent_volume_claim?.claim_name));
-    volumes.into_iter().flatten().filter_map(claimed).collect()
 }
 
 /// The node that a required node affinity on `metadata.name` pins the pod to.

@@ -36,6 +36,9 @@ pub enum Error {
     Serde(#[from] serde_json::Error),
     #[error("{0}")]
     Invalid(String),
+    /// Two templates have the same hash; the next try uses another.
+    #[error("hash collision of two revisions")]
+    Collision,
     /// Not a fault: the caches have to catch up with what was just done.
     #[error("{0}")]
     Wait(&'static str),
@@ -48,7 +51,7 @@ impl Error {
     fn is_expected(&self) -> bool {
         match self {
             Self::Client(error) => is_conflict(error) || is_not_found(error) || is_terminating(error),
-            Self::Wait(_) => true,
+            Self::Wait(_) | Self::Collision => true,
             _ => false,
         }
     }

@@ -310,7 +310,13 @@ mod tests {
         let conditions =
             json!([{ "type": REPLICA_FAILURE, "status": "True", "reason": "FailedCreate", "message": "quota" }]);
         failing.status.as_mut().unwrap().conditions = serde_json::from_value(conditions).unwrap();
-        let status = of_rollout(&deployment(), &DeploymentStatus::default(), std::slice::from_ref(&failing), Some(&failing), at(0));
+        let status = of_rollout(
+            &deployment(),
+            &DeploymentStatus::default(),
+            std::slice::from_ref(&failing),
+            Some(&failing),
+            at(0),
+        );
         assert_eq!(condition(&status, REPLICA_FAILURE).unwrap().message.as_deref(), Some("quota"));
         let fine = set("web-new", 0, 0);
         let status = of_rollout(&deployment(), &status, std::slice::from_ref(&fine), Some(&fine), at(0));

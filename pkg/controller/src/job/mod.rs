@@ -18,9 +18,9 @@ use serde_json::json;
 
 use self::plan::{Backoff, FINALIZER, INDEX, INDEX_FAILURES, New, Plan};
 use crate::expectations::Expectations;
-use crate::owner::{self, Claim};
+use crate::owner;
 use crate::pod::SlimPod;
-use crate::replicaset::{filter_claimed, slow_start};
+use crate::replicaset::slow_start;
 use crate::skeleton::{self, Context, Error, SyncResult, Tasks, is_invalid, is_not_found};
 use crate::template;
 
@@ -173,26 +173,13 @@ impl Controller {
         let (uid, namespace) = (job.metadata.uid.as_deref().unwrap_or(""), job.namespace());
         let selector = selector(job)?;
         let candidates = self.pods_by_owner.get(uid).into_iter().chain(self.free_pods.get(namespace));
-        let claim = Claim { uid, deleting: job.metadata.deletion_timestamp.is_some() };
-        let sorted = filter_claimed(&claim, candidates, |pod| pod.matches(&selector));
-        let mut owned = sorted.owned;
-        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
-        if !sorted.adopt.is_empty() {
-            owner::still_there(&Api::namespaced(self.context.client.clone(), namespace), &**job).await?;
-            for pod in sorted.adopt {
-                let reference = template::controller_ref(&**job);
-                if owner::adopt(&api, &pod, &reference).await? {
-                    owned.push(pod);
-                }
-            }
+        // One that is let go takes no finalizer of ours along.
+        let leaving =
+            self.pods_by_owner.get(uid).into_iter().filter(|pod| !pod.matches(&selector) && plan::is_tracked(pod));
+        for pod in leaving.filter(|_| job.metadata.deletion_timestamp.is_none()) {
+            self.remove_finalizer(&pod).await?;
         }
-        for pod in sorted.release {
-            if plan::is_tracked(&pod) {
-                self.remove_finalizer(&pod).await?;
-            }
-            owner::release(&api, &pod, uid).await?;
-        }
-        Ok(owned)
+        owner::claim_pods(&self.context.client, &**job, candidates, |pod| pod.matches(&selector)).await
     }
 
     /// Carries out creations and deletions.

@@ -124,7 +124,6 @@ fn nonzero(number: i32) -> Option<i32> {
 
 /// The job and its pods as this sync sees them.
 struct View<'a> {
-    job: &'a Job,
     spec: &'a JobSpec,
     pods: &'a [Arc<SlimPod>],
     active: Vec<Arc<SlimPod>>,
@@ -178,7 +177,7 @@ pub(super) fn plan(job: &Job, pods: &[Arc<SlimPod>], backoff: Backoff, now: Time
     let Some(spec) = &job.spec else { return Plan::default() };
     let active: Vec<_> = pods.iter().filter(|pod| pod.is_active()).cloned().collect();
     let terminating = count(pods.iter().filter(|pod| pod.is_deleting() && !pod.is_finished()).count());
-    let view = View { job, spec, pods, active, terminating, now };
+    let view = View { spec, pods, active, terminating, now };
     let mut plan = Plan { status: job.status.clone().unwrap_or_default(), backoff, ..Plan::default() };
     let counted = track(&view, &mut plan);
     let deleting = job.metadata.deletion_timestamp.is_some();

@@ -92,7 +92,7 @@ impl Controller {
             }
             return;
         };
-        if change.old.is_none() && plan::ready(new).is_none_or(|ready| ready != "True") {
+        if change.old.is_none() {
             self.event(new, "RegisteredNode", &format!("Node {name} event: Registered Node {name} in Controller"));
         }
         let heartbeat =

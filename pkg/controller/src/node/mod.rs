@@ -4,3 +4,5 @@ pub mod eviction;
 pub mod ipam;
 pub mod lifecycle;
 mod plan;
+
+pub(crate) use plan::tolerates;

@@ -198,7 +198,8 @@ pub(super) fn stay(tolerations: &[Toleration], taints: &[Taint], now: Timestamp)
     until.map_or(Stay::Forever, Stay::Until)
 }
 
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+/// Whether a pod with this toleration lives with the taint.
+pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (effect, key) = (text(&toleration.effect), text(&toleration.key));
     if !effect.is_empty() && effect != taint.effect || !key.is_empty() && key != taint.key {

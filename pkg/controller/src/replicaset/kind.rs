@@ -39,7 +39,12 @@ pub struct ReplicaCondition {
 
 /// A kind that keeps a number of pods.
 pub trait ReplicaKind:
-    Cached + k8s_openapi::Metadata<Ty = ObjectMeta> + Clone + Serialize + std::fmt::Debug + kube::Resource<DynamicType = ()>
+    Cached
+    + k8s_openapi::Metadata<Ty = ObjectMeta>
+    + Clone
+    + Serialize
+    + std::fmt::Debug
+    + kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
 {
     const QUEUE: &'static str;
     /// The kind's status has `terminatingReplicas`.

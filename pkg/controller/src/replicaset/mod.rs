@@ -15,11 +15,10 @@ use kube::Api;
 use kube::api::PostParams;
 
 pub use kind::{ReplicaKind, ReplicaStatus};
-pub(crate) use plan::filter_claimed;
 pub(crate) use slow_start::slow_start;
 
 use crate::expectations::Expectations;
-use crate::owner::{self, Claim};
+use crate::owner;
 use crate::pod::SlimPod;
 use crate::skeleton::{self, Context, Error, SyncResult, Tasks};
 use crate::template;
@@ -130,32 +129,12 @@ impl<K: ReplicaKind> Controller<K> {
         }
     }
 
-    /// The active and inactive pods that are this set's, after adopting orphans that match and releasing those that do
-    /// not match any more.
     async fn claim(&self, set: &Arc<K>) -> Result<Vec<Arc<SlimPod>>, Error> {
-        let metadata = set.metadata();
-        let uid = metadata.uid.as_deref().unwrap_or("");
-        let namespace = metadata.namespace.as_deref().unwrap_or("");
+        let (uid, namespace) = (set.metadata().uid.as_deref().unwrap_or(""), set.namespace());
         let selector = set.pod_selector()?;
         let candidates = self.pods_by_owner.get(uid).into_iter().chain(self.orphans.get(namespace));
-        let claim = Claim { uid, deleting: metadata.deletion_timestamp.is_some() };
-        let sorted = filter_claimed(&claim, candidates, |pod| !set.pod_selector_is_empty() && pod.matches(&selector));
-        let mut owned = sorted.owned;
-        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
-        if !sorted.adopt.is_empty() {
-            // The cache may not know yet that the set is on its way out, or was replaced by one of the same name.
-            let sets: Api<K> = K::api(&self.context.client, namespace);
-            owner::still_there(&sets, &**set).await?;
-            for pod in sorted.adopt {
-                if owner::adopt(&api, &pod, &template::controller_ref(&**set)).await? {
-                    owned.push(pod);
-                }
-            }
-        }
-        for pod in sorted.release {
-            owner::release(&api, &pod, uid).await?;
-        }
-        Ok(owned)
+        let matches = |pod: &SlimPod| !set.pod_selector_is_empty() && pod.matches(&selector);
+        owner::claim_pods(&self.context.client, &**set, candidates, matches).await
     }
 
     /// Creates what is missing or deletes what is too much.

@@ -6,34 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::kind::{ReplicaCondition, ReplicaKind, ReplicaStatus};
-use crate::owner::Claim;
 use crate::pod::SlimPod;
-
-/// Pods by what is to be done with them.
-pub(crate) struct Claimed {
-    pub owned: Vec<Arc<SlimPod>>,
-    pub adopt: Vec<Arc<SlimPod>>,
-    pub release: Vec<Arc<SlimPod>>,
-}
-
-/// Sorts pods into those that are the owner's, those it should adopt and those it should let go.
-pub(crate) fn filter_claimed(
-    claim: &Claim<'_>,
-    pods: impl Iterator<Item = Arc<SlimPod>>,
-    matches: impl Fn(&SlimPod) -> bool,
-) -> Claimed {
-    let mut claimed = Claimed { owned: Vec::new(), adopt: Vec::new(), release: Vec::new() };
-    for pod in pods {
-        match pod.controller() {
-            Some(owner) if owner.uid != claim.uid => {}
-            Some(_) if matches(&pod) => claimed.owned.push(pod),
-            Some(_) if !claim.deleting => claimed.release.push(pod),
-            None if !claim.deleting && !pod.is_deleting() && matches(&pod) => claimed.adopt.push(pod),
-            _ => {}
-        }
-    }
-    claimed
-}
 
 /// Pods to create (positive) or to delete (negative).
 pub(super) fn lacks<K: ReplicaKind>(set: &K, pods: &[Arc<SlimPod>]) -> i64 {
@@ -95,6 +68,7 @@ fn to_i32(count: usize) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use crate::owner::{Claim, filter_claimed};
     use k8s_openapi::api::apps::v1::ReplicaSet;
     use serde_json::{Value, json};
 
