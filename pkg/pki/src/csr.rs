@@ -228,4 +228,29 @@ mod tests {
         }
         assert!(parse_csr(b"junk").is_err());
     }
+
+    #[test]
+    fn requests_of_other_tools_are_read_and_signed() {
+        let node = parse_csr(include_bytes!("../testdata/node.csr")).unwrap();
+        assert_eq!(
+            (node.common_name.as_str(), node.organizations.as_slice()),
+            ("system:node:n1", &["system:nodes".to_owned()][..])
+        );
+        assert_eq!(node.sans.hostnames, ["n1.example"]);
+        assert_eq!(node.sans.ips, ["10.0.0.1".parse::<IpAddr>().unwrap(), "fd00::1".parse().unwrap()]);
+        let ca = Authority::generate("ca").unwrap();
+        let usages = ["key encipherment", "digital signature", "server auth"];
+        let pem = ca.sign_csr(SignerName::KubeletServing, &node, &usages, Some(Duration::from_secs(60))).unwrap();
+        let certs = crate::tls::certs_from_pem(pem.as_bytes()).unwrap();
+        assert_eq!(sans_of(&certs[0]).unwrap(), node.sans);
+        let (_, parsed) = X509Certificate::from_der(&certs[0]).unwrap();
+        let lifetime = parsed.validity().not_after.timestamp() - parsed.validity().not_before.timestamp();
+        assert_eq!(lifetime, 600 + 300, "never below ten minutes; begun five minutes ago");
+        let masters = parse_csr(include_bytes!("../testdata/masters.csr")).unwrap();
+        assert_eq!(masters.organizations, ["system:masters", "dev"]);
+        let mut forged = include_bytes!("../testdata/node.csr").to_vec();
+        let middle = forged.len() / 2;
+        forged[middle] ^= 1;
+        assert!(parse_csr(&forged).is_err(), "the sender must hold the key");
+    }
 }

@@ -105,6 +105,7 @@ impl KeyPair {
                 rsa.map_err(|_| Error::Key("not an RSA key of 2048 bits or more"))?;
                 Self::from_pkcs8(&pkcs8_of_rsa(key.secret_pkcs1_der()))
             }
+            Ok(PrivateKeyDer::Sec1(key)) => Self::from_pkcs8(&pkcs8_of_ec(key.secret_sec1_der())),
             Ok(_) => Err(Error::Key("the key is not in PKCS#8 form; convert it with `openssl pkcs8 -topk8 -nocrypt`")),
             Err(_) => Err(Error::Key("no PEM private key")),
         }
@@ -189,10 +190,25 @@ fn spki_der(algorithm: &[u8], public: &[u8]) -> Vec<u8> {
     der_sequence(&[algorithm, &bits])
 }
 
+fn pkcs8(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    let mut octets = der_header(0x04, key.len());
+    octets.extend_from_slice(key);
+    der_sequence(&[&[0x02, 0x01, 0x00], algorithm, &octets])
+}
+
 fn pkcs8_of_rsa(pkcs1: &[u8]) -> Vec<u8> {
-    let mut octets = der_header(0x04, pkcs1.len());
-    octets.extend_from_slice(pkcs1);
-    der_sequence(&[&[0x02, 0x01, 0x00], RSA_ALGORITHM, &octets])
+    pkcs8(RSA_ALGORITHM, pkcs1)
+}
+
+/// `openssl ecparam -genkey` writes the curve twice, inside the key as well; PKCS#8 names it once, outside.
+fn pkcs8_of_ec(sec1: &[u8]) -> Vec<u8> {
+    const CURVE: &[u8] = &[0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    let inner = match sec1.windows(CURVE.len()).position(|window| window == CURVE) {
+        // The header of a P-256 key is two bytes: its contents are shorter than 128.
+        Some(at) if sec1.len() > 2 && sec1[1] < 0x80 => der_sequence(&[&sec1[2..at], &sec1[at + CURVE.len()..]]),
+        _ => sec1.to_vec(),
+    };
+    pkcs8(EC_P256_ALGORITHM, &inner)
 }
 
 #[cfg(test)]
@@ -209,10 +225,20 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_a_remedy() {
+    fn nonsense_is_refused_with_a_reason() {
         let sec1 = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n";
         let error = KeyPair::from_pem(sec1.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("openssl pkcs8"), "{error}");
+        assert!(error.contains("neither an ECDSA P-256 nor an RSA key"), "{error}");
         assert!(KeyPair::from_pem(b"").is_err());
+    }
+
+    #[test]
+    fn keys_of_other_tools_are_read() {
+        let rsa = KeyPair::from_pem(include_bytes!("../testdata/rsa-pkcs1.key")).unwrap();
+        assert_eq!(rsa.algorithm(), Algorithm::Rs256);
+        assert_eq!(KeyPair::from_pem(rsa.to_pem().as_bytes()).unwrap().spki(), rsa.spki());
+        let ec = KeyPair::from_pem(include_bytes!("../testdata/ec-sec1.key")).unwrap();
+        assert_eq!(ec.algorithm(), Algorithm::Es256);
+        assert_eq!(KeyPair::from_pem(ec.to_pem().as_bytes()).unwrap().spki(), ec.spki());
     }
 }

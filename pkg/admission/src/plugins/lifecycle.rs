@@ -21,15 +21,11 @@ impl NamespaceLifecycle {
         Self { reader, namespaces: GroupResource::new("", "namespaces") }
     }
 
-    fn check(&self, a: &Attributes<'_>, object: Option<&Value>) -> ApiResult<()> {
-        let is_namespace = a.group.is_empty() && a.resource == "namespaces";
-        if a.operation == Operation::Delete && is_namespace && IMMORTAL.contains(&a.name) {
-            return Err(ApiError::forbidden(&self.namespaces, a.name, "this namespace may not be deleted"));
-        }
+    fn check(&self, a: &Attributes<'_>, object: &Value) -> ApiResult<()> {
         // Deletions, connections and questions about permissions need no namespace that accepts content.
         let writes = matches!(a.operation, Operation::Create | Operation::Update);
         let is_review = a.group == "authorization.k8s.io";
-        if is_namespace || a.namespace.is_empty() || !writes || is_review {
+        if is_namespace(a) || a.namespace.is_empty() || !writes || is_review {
             return Ok(());
         }
         let namespace = self.reader.get(&self.namespaces, "", a.namespace);
@@ -42,10 +38,14 @@ impl NamespaceLifecycle {
     }
 }
 
-fn being_terminated(a: &Attributes<'_>, object: Option<&Value>) -> ApiError {
+fn is_namespace(a: &Attributes<'_>) -> bool {
+    a.group.is_empty() && a.resource == "namespaces"
+}
+
+fn being_terminated(a: &Attributes<'_>, object: &Value) -> ApiError {
     let namespace = a.namespace;
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-    let error = a.forbidden(object, why);
+    let error = a.forbidden(Some(object), why);
     let mut details: Details = error.details().cloned().unwrap_or_default();
     details.causes.push(Cause {
         reason: "NamespaceTerminating".to_owned(),
@@ -61,13 +61,16 @@ impl Plugin for NamespaceLifecycle {
     }
 
     fn mutate(&self, a: &Attributes<'_>, object: &mut Value, _: Option<&Value>) -> ApiResult<()> {
-        self.check(a, Some(object))
+        self.check(a, object)
     }
 
-    fn validate(&self, a: &Attributes<'_>, object: Option<&Value>, _: Option<&Value>) -> ApiResult<()> {
-        // Writes were checked by `mutate`; deletions have no object and come here only. The namespace may have begun to
-        // terminate in between, so that creations are asked about twice.
-        if a.operation == Operation::Update { Ok(()) } else { self.check(a, object) }
+    fn validate(&self, a: &Attributes<'_>, _: Option<&Value>, _: Option<&Value>) -> ApiResult<()> {
+        // Writes were checked by `mutate`; deletions have no object and come here only.
+        let immortal = a.operation == Operation::Delete && IMMORTAL.contains(&a.name) && is_namespace(a);
+        if !immortal {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(&self.namespaces, a.name, "this namespace may not be deleted"))
     }
 }
 

@@ -258,3 +258,16 @@ fn retired_keys_still_verify() {
     let both = Verifier::new(&successor, vec![b.issuer.verifying_key()], b.world.clone(), b.clock.clone());
     assert!(both.authenticate_token(&token, &[]).is_ok());
 }
+
+#[test]
+fn rsa_keys_work_as_well() {
+    let clock = Arc::new(At(AtomicU64::new(NOW)));
+    let key = KeyPair::from_pem(include_bytes!("../../../pki/testdata/rsa-pkcs1.key")).unwrap();
+    let issuer = Issuer::new(key, DEFAULT_ISSUER, &[], clock.clone());
+    let verifier = Verifier::new(&issuer, Vec::new(), Arc::new(World::default()), clock);
+    let token = issuer.sign(&spec(None, 600)).unwrap().token;
+    assert!(verifier.authenticate_token(&token, &[]).unwrap().is_some());
+    let (message, _) = token.rsplit_once('.').unwrap();
+    assert!(verifier.authenticate_token(&format!("{message}.AAAA"), &[]).is_err());
+    assert_eq!(super::super::jwks(&[issuer.verifying_key()])["keys"][0]["e"], "AQAB");
+}
