@@ -84,6 +84,7 @@ pub async fn run(client: Client, shutdown: Shutdown) {
             driver.binding_failed(failure);
         }
         driver.tell_queue();
+        driver.queue.advance(Instant::now());
         if driver.decide(BATCH).await {
             tokio::task::yield_now().await;
             continue;
@@ -93,9 +94,14 @@ pub async fn run(client: Client, shutdown: Shutdown) {
             () = shutdown.triggered() => {}
             () = sources.next(&mut driver) => {}
             Some(failure) = failed.recv() => driver.binding_failed(failure),
-            () = tokio::time::sleep_until(deadline.into()) => driver.queue.advance(Instant::now()),
+            () = tokio::time::sleep_until(deadline.into()) => {}
         }
     }
+}
+
+/// Pods that take or want room: the finished ones, of which there may be many, are not even read.
+fn pods() -> Scope {
+    Scope::all().fields("status.phase!=Succeeded,status.phase!=Failed")
 }
 
 /// The watches that the scheduler follows.
@@ -110,7 +116,7 @@ struct Sources {
 impl Sources {
     fn new(informers: &Informers) -> Self {
         Self {
-            pods: informers.get::<Pod>(Scope::all()).subscribe(),
+            pods: informers.get::<Pod>(pods()).subscribe(),
             nodes: informers.get::<Node>(Scope::all()).subscribe(),
             namespaces: informers.get::<Namespace>(Scope::all()).subscribe(),
             claims: informers.get::<PersistentVolumeClaim>(Scope::all()).subscribe(),
@@ -120,7 +126,7 @@ impl Sources {
 
     async fn synced(&self, informers: &Informers) {
         informers.get::<Node>(Scope::all()).synced().await;
-        informers.get::<Pod>(Scope::all()).synced().await;
+        informers.get::<Pod>(pods()).synced().await;
         informers.get::<Namespace>(Scope::all()).synced().await;
         informers.get::<PersistentVolumeClaim>(Scope::all()).synced().await;
         informers.get::<PersistentVolume>(Scope::all()).synced().await;
@@ -182,6 +188,10 @@ impl Driver {
         if pod.is_terminal() {
             self.forget(&key, &pod);
         } else if !pod.spec.node_name.is_empty() {
+            // Most changes of a running pod are of its status, and of no concern here.
+            if change.old.is_some_and(|old| old.is_same_to_others(&pod)) {
+                return;
+            }
             self.queue.remove(&key);
             self.assumed.remove(&key);
             self.said.remove(&key);

@@ -4,7 +4,7 @@
 //! A pure state machine: time comes in as a parameter, and [`SchedulingQueue::next_deadline`] says when to look again.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,8 @@ enum State {
     Backoff(Instant),
     Unschedulable {
         wakes_on: Events,
-        since: Instant,
+        /// Tried again then, even if nothing happens.
+        until: Instant,
     },
     /// Held by `spec.schedulingGates`.
     Gated,
@@ -50,6 +51,8 @@ pub struct SchedulingQueue {
     pods: HashMap<ObjectKey, Waiting>,
     ready: BTreeMap<ReadyKey, ObjectKey>,
     backoff: BTreeMap<(Instant, u64), ObjectKey>,
+    unschedulable: BTreeMap<(Instant, u64), ObjectKey>,
+    in_flight: HashSet<ObjectKey>,
     arrivals: u64,
 }
 
@@ -83,11 +86,8 @@ impl SchedulingQueue {
     }
 
     pub fn remove(&mut self, key: &ObjectKey) {
-        let Some(waiting) = self.pods.remove(key) else { return };
-        self.ready.remove(&(Reverse(waiting.pod.spec.priority), waiting.order));
-        if let State::Backoff(until) = waiting.state {
-            self.backoff.remove(&(until, waiting.order));
-        }
+        self.leave_state(key);
+        self.pods.remove(key);
     }
 
     /// The pod to schedule next. It stays known until it is removed or [`Self::failed`].
@@ -96,6 +96,7 @@ impl SchedulingQueue {
         let waiting = self.pods.get_mut(&key)?;
         waiting.state = State::InFlight(Events::NONE);
         waiting.attempts += 1;
+        self.in_flight.insert(key.clone());
         Some((key, waiting.pod.clone()))
     }
 
@@ -107,20 +108,25 @@ impl SchedulingQueue {
         if wakes_on.is_empty() || missed.intersects(wakes_on) {
             self.start_backoff(key, now);
         } else {
-            waiting.state = State::Unschedulable { wakes_on, since: now };
+            let until = now + UNSCHEDULABLE_MAX;
+            waiting.state = State::Unschedulable { wakes_on, until };
+            self.unschedulable.insert((until, waiting.order), key.clone());
+            self.in_flight.remove(key);
         }
     }
 
     /// Something happened: pods that it may help wait for their backoff from now on, the others go on waiting.
     pub fn happened(&mut self, events: Events, now: Instant) {
-        let mut woken = Vec::new();
-        for (key, waiting) in &mut self.pods {
-            match &mut waiting.state {
-                State::InFlight(missed) => *missed = missed.and(events),
-                State::Unschedulable { wakes_on, .. } if wakes_on.intersects(events) => woken.push(key.clone()),
-                _ => {}
+        for key in &self.in_flight {
+            if let Some(State::InFlight(missed)) = self.pods.get_mut(key).map(|waiting| &mut waiting.state) {
+                *missed = missed.and(events);
             }
         }
+        let helps = |key: &&ObjectKey| {
+            let state = self.pods.get(*key).map(|waiting| &waiting.state);
+            matches!(state, Some(State::Unschedulable { wakes_on, .. }) if wakes_on.intersects(events))
+        };
+        let woken: Vec<ObjectKey> = self.unschedulable.values().filter(helps).cloned().collect();
         for key in woken {
             self.start_backoff(&key, now);
         }
@@ -134,22 +140,18 @@ impl SchedulingQueue {
         {
             self.make_ready(&key);
         }
-        let stale =
-            |w: &Waiting| matches!(w.state, State::Unschedulable { since, .. } if now >= since + UNSCHEDULABLE_MAX);
-        let stale: Vec<ObjectKey> = self.pods.iter().filter(|(_, w)| stale(w)).map(|(key, _)| key.clone()).collect();
-        for key in stale {
-            self.make_ready(&key);
+        while let Some((&(until, _), key)) = self.unschedulable.first_key_value()
+            && until <= now
+        {
+            self.make_ready(&key.clone());
         }
     }
 
     /// When [`Self::advance`] has something to do next, unless something else happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let backoff = self.backoff.first_key_value().map(|((until, _), _)| *until);
-        let stale = self.pods.values().filter_map(|w| match w.state {
-            State::Unschedulable { since, .. } => Some(since + UNSCHEDULABLE_MAX),
-            _ => None,
-        });
-        backoff.into_iter().chain(stale.min()).min()
+        let first =
+            |waiting: &BTreeMap<(Instant, u64), ObjectKey>| waiting.first_key_value().map(|((until, _), _)| *until);
+        first(&self.backoff).into_iter().chain(first(&self.unschedulable)).min()
     }
 
     pub fn has_ready(&self) -> bool {
@@ -157,16 +159,30 @@ impl SchedulingQueue {
     }
 
     fn make_ready(&mut self, key: &ObjectKey) {
+        self.leave_state(key);
         let Some(waiting) = self.pods.get_mut(key) else { return };
         waiting.state = State::Ready;
         self.ready.insert((Reverse(waiting.pod.spec.priority), waiting.order), key.clone());
     }
 
     fn start_backoff(&mut self, key: &ObjectKey, now: Instant) {
+        self.leave_state(key);
         let Some(waiting) = self.pods.get_mut(key) else { return };
         let until = now + backoff(waiting.attempts);
         waiting.state = State::Backoff(until);
         self.backoff.insert((until, waiting.order), key.clone());
+    }
+
+    /// Takes a pod out of the order that it waits in.
+    fn leave_state(&mut self, key: &ObjectKey) {
+        let Some(waiting) = self.pods.get(key) else { return };
+        match waiting.state {
+            State::Ready => drop(self.ready.remove(&(Reverse(waiting.pod.spec.priority), waiting.order))),
+            State::InFlight(_) => drop(self.in_flight.remove(key)),
+            State::Backoff(until) => drop(self.backoff.remove(&(until, waiting.order))),
+            State::Unschedulable { until, .. } => drop(self.unschedulable.remove(&(until, waiting.order))),
+            State::Gated => {}
+        }
     }
 }
 

@@ -137,6 +137,17 @@ impl Pod {
         self.terms.get_or_init(|| Terms::of(self)).as_ref()
     }
 
+    /// Whether this and its successor take the same room, on the same node, and look the same to other pods' rules.
+    pub fn is_same_to_others(&self, new: &Self) -> bool {
+        self.metadata.uid == new.metadata.uid
+            && self.spec.node_name == new.spec.node_name
+            && self.metadata.labels == new.metadata.labels
+            && self.is_deleting() == new.is_deleting()
+            && self.is_terminal() == new.is_terminal()
+            && self.status.start_time == new.status.start_time
+            && self.requests() == new.requests()
+    }
+
     pub fn is_terminal(&self) -> bool {
         self.status.phase == "Succeeded" || self.status.phase == "Failed"
     }
