@@ -127,6 +127,18 @@ impl NodeAuthorizer {
         }
     }
 
+    /// Admission limits what is created to pods of the node; the kubelet follows its own by a field selector.
+    fn pod_certificate_request(&self, node: &str, a: &Attributes<'_>) -> Decision {
+        match (a.subresource, a.verb) {
+            ("", "create") => self.allow(),
+            ("", "list" | "watch") if selects(a, "spec.nodeName", node) => self.allow(),
+            ("", "list" | "watch") => {
+                no("can only list/watch podcertificaterequests with spec.nodeName field selector")
+            }
+            _ => no("nodes may only create, list and watch podcertificaterequests"),
+        }
+    }
+
     fn node(&self, node: &str, a: &Attributes<'_>) -> Decision {
         match (a.subresource, a.verb) {
             // Admission limits the writes to the node's own object.
@@ -173,6 +185,7 @@ impl Authorizer for NodeAuthorizer {
                 ("storage.k8s.io", "volumeattachments") => return self.get_only(node, Kind::VolumeAttachment, a),
                 ("storage.k8s.io", "csinodes") => return self.csi_node(node, a),
                 ("coordination.k8s.io", "leases") => return self.lease(node, a),
+                ("certificates.k8s.io", "podcertificaterequests") => return self.pod_certificate_request(node, a),
                 _ => {}
             }
         }

@@ -74,6 +74,36 @@ impl NodeGraph {
         self.0.write().drop_pod(&(namespace.to_owned(), name.to_owned()));
     }
 
+    /// Makes `pods` all that there are: for a watch that fell behind.
+    pub fn replace_pods(&self, pods: &[Value]) {
+        let live: HashSet<(&str, &str)> = pods.iter().map(|p| (p.namespace(), p.name())).collect();
+        let gone = |(namespace, name): &&(String, String)| !live.contains(&(namespace.as_str(), name.as_str()));
+        let gone: Vec<(String, String)> = self.0.read().pods.keys().filter(gone).cloned().collect();
+        gone.iter().for_each(|(namespace, name)| self.delete_pod(namespace, name));
+        pods.iter().for_each(|pod| self.upsert_pod(pod));
+    }
+
+    /// The same for PersistentVolumes.
+    pub fn replace_volumes(&self, volumes: &[Value]) {
+        let live: HashSet<&str> = volumes.iter().map(ObjectExt::name).collect();
+        let gone: Vec<String> =
+            self.0.read().volumes.keys().filter(|name| !live.contains(name.as_str())).cloned().collect();
+        gone.iter().for_each(|name| self.delete_volume(name));
+        volumes.iter().for_each(|volume| self.upsert_volume(volume));
+    }
+
+    /// The same for VolumeAttachments.
+    pub fn replace_volume_attachments(&self, attachments: &[Value]) {
+        self.0.write().owned.retain(|(kind, _), _| *kind != Kind::VolumeAttachment);
+        attachments.iter().for_each(|a| self.upsert_volume_attachment(a));
+    }
+
+    /// The same for ResourceSlices.
+    pub fn replace_resource_slices(&self, slices: &[Value]) {
+        self.0.write().owned.retain(|(kind, _), _| *kind != Kind::ResourceSlice);
+        slices.iter().for_each(|s| self.upsert_resource_slice(s));
+    }
+
     pub fn upsert_volume(&self, volume: &Value) {
         let mut state = self.0.write();
         state.drop_volume(volume.name());
@@ -231,12 +261,13 @@ mod tests {
         assert!(all(&graph, "n1"));
         assert!(none(&graph, "n2"));
         assert!(!graph.reaches("n1", Kind::Secret, "other", "pull"), "of another namespace");
-        graph.delete_pod("ns", "b");
+        graph.replace_pods(&[pod("a", "n1")]);
+        assert!(!graph.reaches("n1", Kind::Pod, "ns", "b"));
         assert!(all(&graph, "n1"), "the other pod still needs them");
         graph.delete_pod("ns", "a");
         assert!(none(&graph, "n1"));
         assert!(graph.0.read().needed.is_empty());
-        graph.delete_volume("pv");
+        graph.replace_volumes(&[]);
         assert!(graph.0.read().secret_volumes.is_empty());
     }
 

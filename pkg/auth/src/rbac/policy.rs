@@ -74,6 +74,22 @@ impl Policy {
         *self.0.write() = state;
     }
 
+    /// Makes `objects` all that there is of one kind, at once: for a watch that fell behind, after which it is not known what
+    /// was deleted. A binding that is gone must not go on granting.
+    pub fn replace_kind(&self, kind: &str, objects: impl IntoIterator<Item = Value>) {
+        let objects: Vec<Value> = objects.into_iter().collect();
+        let mut state = self.0.write();
+        match kind {
+            "ClusterRole" => state.cluster_roles.clear(),
+            "Role" => state.roles.clear(),
+            "ClusterRoleBinding" => drop(state.scopes.remove("")),
+            "RoleBinding" => state.scopes.retain(|namespace, _| namespace.is_empty()),
+            _ => return,
+        }
+        objects.iter().filter(|object| object.kind() == kind).for_each(|object| state.put(object));
+        state.aggregate();
+    }
+
     /// Takes a new or changed object; other kinds are ignored.
     pub fn upsert(&self, object: &Value) {
         let mut state = self.0.write();

@@ -102,6 +102,9 @@ fn bindings_reach_their_subjects_in_their_scope() {
     assert_eq!(reason(&sa, "b"), r#"RBAC: allowed by RoleBinding "two/b" of ClusterRole "c" to ServiceAccount "sa/a""#);
     assert_eq!(reason(&member, ""), r#"RBAC: allowed by ClusterRoleBinding "three" of ClusterRole "c" to Group "g""#);
     assert_eq!(reason(&user, "c"), r#"RBAC: role.rbac.authorization.k8s.io "gone" not found"#);
+    policy.replace_kind("RoleBinding", [bindings[0].clone()]);
+    assert!(allowed(&policy, &pods(&sa, "a")) && !allowed(&policy, &pods(&sa, "b")), "the others are gone");
+    assert!(allowed(&policy, &pods(&member, "")), "another kind stays");
     bindings.iter().for_each(|b| policy.delete(b));
     assert!(!allowed(&policy, &pods(&sa, "a")) && !allowed(&policy, &pods(&member, "")));
     assert!(policy.0.read().scopes.is_empty(), "nothing is left behind");
