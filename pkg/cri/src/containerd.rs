@@ -105,8 +105,7 @@ impl Containerd {
         }
         let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
         let info = content::Info { digest: digest.to_owned(), size: 0, labels };
-        let request =
-            content::UpdateRequest { info: Some(info), update_mask: Some(content::FieldMask { paths }) };
+        let request = content::UpdateRequest { info: Some(info), update_mask: Some(content::FieldMask { paths }) };
         let mut client = content::content_client::ContentClient::new(self.channel.clone());
         client.update(in_namespace(request, Some(lease))?).await?;
         Ok(())

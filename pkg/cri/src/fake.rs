@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use crate::service::{EventStream, ExecOutput, ImageService, Result, RuntimeService};
 use crate::{Error, Event, EventKind, v1};
 
-/// The fake. Times are a counter that grows with every change, so that order is visible.
+/// The fake. Times are the machine's, but grow with every change, so that order is visible.
 #[derive(Debug)]
 pub struct Fake {
     state: Mutex<State>,
@@ -99,7 +99,8 @@ impl Fake {
 
 impl State {
     fn tick(&mut self) -> i64 {
-        self.clock += 1_000_000_000;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        self.clock = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).max(self.clock + 1);
         self.clock
     }
 

@@ -82,9 +82,8 @@ fn term_matches(term: &NodeSelectorTerm, node: &NodeView) -> bool {
         return false;
     }
     let label = |r: &NodeSelectorRequirement| requirement_matches(r, node.labels.get(&r.key).map(String::as_str));
-    let field = |r: &NodeSelectorRequirement| {
-        requirement_matches(r, (r.key == "metadata.name").then_some(node.name.as_str()))
-    };
+    let field =
+        |r: &NodeSelectorRequirement| requirement_matches(r, (r.key == "metadata.name").then_some(node.name.as_str()));
     by_label.iter().all(label) && by_field.iter().all(field)
 }
 
@@ -110,7 +109,8 @@ fn requirement_matches(requirement: &NodeSelectorRequirement, value: Option<&str
 /// (protocol, address, port) on the host.
 fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
     let spec = pod.pod_spec();
-    let ports = spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(|c| crate::pod::is_sidecar(c)));
+    let ports =
+        spec.containers.iter().chain(spec.init_containers.iter().flatten().filter(|c| crate::pod::is_sidecar(c)));
     ports
         .flat_map(|c| c.ports.iter().flatten())
         .filter_map(|port| {

@@ -241,8 +241,7 @@ mod tests {
         let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"uid": "a-b"},
             "spec": {"containers": [{"name": "c"}]}}))
         .expect("a pod");
-        let mut groups =
-            Cgroups { root: "/x".into(), version: Version::V2, systemd: false, top: "kubepods".into() };
+        let mut groups = Cgroups { root: "/x".into(), version: Version::V2, systemd: false, top: "kubepods".into() };
         assert_eq!(groups.pod_parent(&pod), "/kubepods/besteffort/poda-b");
         groups.systemd = true;
         assert_eq!(groups.pod_parent(&pod), "kubepods-besteffort-poda_b.slice");

@@ -113,7 +113,8 @@ pub fn hosts_file(pod: &Pod, ips: &[String], hostname: &str, domain: &str, node_
              fe00::\tip6-localnet\nfe00::\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n",
         );
         for ip in ips {
-            let names = if domain.is_empty() { hostname.to_owned() } else { format!("{hostname}.{domain}\t{hostname}") };
+            let names =
+                if domain.is_empty() { hostname.to_owned() } else { format!("{hostname}.{domain}\t{hostname}") };
             text.push_str(&format!("{ip}\t{names}\n"));
         }
         text
@@ -122,7 +123,11 @@ pub fn hosts_file(pod: &Pod, ips: &[String], hostname: &str, domain: &str, node_
     if !aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
         for alias in aliases {
-            text.push_str(&format!("{}\t{}\n", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")));
+            text.push_str(&format!(
+                "{}\t{}\n",
+                alias.ip,
+                alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")
+            ));
         }
     }
     text

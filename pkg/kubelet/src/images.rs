@@ -85,7 +85,9 @@ impl Images {
     ) -> Outcome {
         let name = container.image.as_deref().unwrap_or_default();
         let Some(image) = normalize(name) else {
-            let message = format!("Failed to apply default image tag \"{name}\": couldn't parse image name \"{name}\": invalid reference format");
+            let message = format!(
+                "Failed to apply default image tag \"{name}\": couldn't parse image name \"{name}\": invalid reference format"
+            );
             return failed(reason::INVALID_IMAGE, message);
         };
         let present = match self.service.image_status(&image).await {

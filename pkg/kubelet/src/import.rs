@@ -105,8 +105,7 @@ pub async fn pause(containerd: &Containerd, images: &dyn ImageService) -> Result
             source: Source::Memory(blob.data),
             references: BTreeMap::new(),
         };
-        let manifest =
-            Part { digest: image.manifest.digest, source: Source::Memory(image.manifest.data), references };
+        let manifest = Part { digest: image.manifest.digest, source: Source::Memory(image.manifest.data), references };
         let parts = vec![leaf(image.layer), leaf(image.config), manifest];
         write(containerd, parts, &[(pause::IMAGE.to_owned(), target)], true).await?;
     }
@@ -172,11 +171,7 @@ async fn all_present(containerd: &Containerd, names: &[String]) -> bool {
 }
 
 /// Imports one archive; answers the names of its images.
-pub async fn one(
-    containerd: &Containerd,
-    images: &Arc<dyn ImageService>,
-    path: &Path,
-) -> Result<Vec<String>, Error> {
+pub async fn one(containerd: &Containerd, images: &Arc<dyn ImageService>, path: &Path) -> Result<Vec<String>, Error> {
     let owned = path.to_owned();
     let contents = tokio::task::spawn_blocking(move || archive::read(&owned)).await;
     let contents = contents.map_err(|e| Error::Format(e.to_string()))??;

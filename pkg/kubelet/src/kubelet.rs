@@ -96,12 +96,23 @@ impl Kubelet {
         others.filter(|pod| !pod.is_terminal() && self.statuses.is_accepted(pod)).collect()
     }
 
+    /// Gives all burstable pods together the CPU weight that they ask for.
+    pub fn weigh_burstable(&self) {
+        let burstable =
+            self.active_pods("").into_iter().filter(|pod| pod.qos_class() == crate::pod::QosClass::Burstable);
+        let milli = burstable.map(|pod| crate::resources::pod_request_milli(pod.pod_spec(), "cpu")).sum();
+        if let Err(error) = self.cgroups.set_burstable_request(milli) {
+            tracing::debug!(%error, "weight of burstable pods was not set");
+        }
+    }
+
     pub fn pods(&self) -> Vec<Arc<Pod>> {
         self.workers.lock().values().map(Handle::pod).collect()
     }
 
     pub fn find_pod(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
-        let found: Vec<_> = self.pods().into_iter().filter(|p| p.namespace() == namespace && p.name() == name).collect();
+        let found: Vec<_> =
+            self.pods().into_iter().filter(|p| p.namespace() == namespace && p.name() == name).collect();
         // Of two with one name, the one that is not on its way out.
         found.iter().find(|p| !p.is_deleting()).or(found.first()).cloned()
     }
@@ -213,8 +224,7 @@ impl Kubelet {
     }
 
     fn drop_unknown(&self, pods: &Informer<Pod>) {
-        let known: std::collections::HashSet<String> =
-            pods.store().list().iter().map(|p| p.uid().to_owned()).collect();
+        let known: std::collections::HashSet<String> = pods.store().list().iter().map(|p| p.uid().to_owned()).collect();
         for pod in self.pods().iter().filter(|p| !p.is_static() && !known.contains(p.uid())) {
             self.remove(pod.uid());
         }

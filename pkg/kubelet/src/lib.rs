@@ -70,11 +70,19 @@ pub enum Error {
 
 /// Runs until shutdown. Containers go on running afterwards.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let remote = connect(&config, &shutdown).await?;
-    let kubelet = build(config, &remote, &shutdown)?;
+    // What was started goes with this call, however it ends: a second try must not find a first one still at work.
+    let own = shutdown.child();
+    let outcome = run_until(config, &own).await;
+    own.trigger();
+    outcome
+}
+
+async fn run_until(config: Config, shutdown: &Shutdown) -> Result<(), Error> {
+    let remote = connect(&config, shutdown).await?;
+    let kubelet = build(config, Arc::new(remote.clone()), Arc::new(remote.clone()), shutdown)?;
+    server::start(&kubelet).await.map_err(Error::Server)?;
     import_pause(&kubelet, &remote).await?;
     start_loops(&kubelet, &remote);
-    server::start(&kubelet).await.map_err(Error::Server)?;
     shutdown.triggered().await;
     Ok(())
 }
@@ -92,18 +100,20 @@ async fn connect(config: &Config, shutdown: &Shutdown) -> Result<Remote, Error> 
     }
 }
 
-fn build(config: Config, remote: &Remote, shutdown: &Shutdown) -> Result<Arc<kubelet::Kubelet>, Error> {
+fn build(
+    config: Config,
+    runtime: Arc<dyn cri::RuntimeService>,
+    images: Arc<dyn cri::ImageService>,
+    shutdown: &Shutdown,
+) -> Result<Arc<kubelet::Kubelet>, Error> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |source| Error::Io { what, source }
     };
     std::fs::create_dir_all(&config.root_dir).map_err(io(&format!("making {}", config.root_dir.display())))?;
-    let runtime: Arc<dyn cri::RuntimeService> = Arc::new(remote.clone());
     let informers = config.client.clone().map(|client| client::Informers::new(client, shutdown.clone()));
-    let recorder = config
-        .client
-        .clone()
-        .map(|client| client::Recorder::new(client, "kubelet", &config.node_name, shutdown));
+    let recorder =
+        config.client.clone().map(|client| client::Recorder::new(client, "kubelet", &config.node_name, shutdown));
     let events = events::Events::new(recorder, &config.node_name);
     let systemd = matches!(config.runtime, Runtime::Private(_)) && containerd::uses_systemd_cgroups();
     let cgroups = cgroups::Cgroups::detect(systemd);
@@ -115,7 +125,7 @@ fn build(config: Config, remote: &Remote, shutdown: &Shutdown) -> Result<Arc<kub
         .map_err(io("making the folder of checkpoints"))?;
     let node_scope = client::Scope::object("", &config.node_name);
     let kubelet = Arc::new(kubelet::Kubelet {
-        images: images::Images::new(Arc::new(remote.clone())),
+        images: images::Images::new(images),
         services: informers.as_ref().map(|i| i.get(client::Scope::all())),
         node: informers.as_ref().map(|i| i.get(node_scope)),
         folders: volumes::Folders::new(&config.root_dir),

@@ -18,7 +18,6 @@ pub const NODE_IMAGES_MAX: usize = 50;
 
 pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 pub const CONFIG_HASH: &str = "kubernetes.io/config.hash";
-pub const CONFIG_SEEN: &str = "kubernetes.io/config.seen";
 pub const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
 
 /// Where a container writes why it ended, unless it says otherwise.

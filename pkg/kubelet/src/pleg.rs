@@ -24,14 +24,13 @@ const RESUBSCRIBE: Duration = Duration::from_secs(1);
 /// Which pod a container or sandbox belongs to.
 pub struct Pleg {
     owners: Mutex<HashMap<String, String>>,
-    healthy: std::sync::atomic::AtomicBool,
     /// Ids of containers that ended.
     exits: broadcast::Sender<String>,
 }
 
 impl Default for Pleg {
     fn default() -> Self {
-        Self { owners: Mutex::default(), healthy: false.into(), exits: broadcast::channel(EXITS).0 }
+        Self { owners: Mutex::default(), exits: broadcast::channel(EXITS).0 }
     }
 }
 
@@ -52,14 +51,6 @@ impl Pleg {
 
     pub fn forget(&self, uid: &str) {
         self.owners.lock().retain(|_, owner| owner != uid);
-    }
-
-    pub fn is_healthy(&self) -> bool {
-        self.healthy.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    fn set_healthy(&self, healthy: bool) {
-        self.healthy.store(healthy, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn owner(&self, id: &str) -> Option<String> {
@@ -106,7 +97,6 @@ pub async fn run(kubelet: Arc<Kubelet>) {
     loop {
         match kubelet.runtime.events().await {
             Ok(mut events) => {
-                kubelet.pleg.set_healthy(true);
                 kubelet.notify_all();
                 while let Some(event) = events.next().await {
                     match event {
@@ -123,7 +113,6 @@ pub async fn run(kubelet: Arc<Kubelet>) {
             }
             Err(error) => tracing::warn!(%error, "no events from the container runtime; trying again"),
         }
-        kubelet.pleg.set_healthy(false);
         tokio::time::sleep(RESUBSCRIBE).await;
     }
 }

@@ -65,7 +65,9 @@ fn read_folder(folder: &Path, node: &str) -> HashMap<String, Arc<Pod>> {
         }
         match std::fs::read(&path).map_err(|e| e.to_string()).and_then(|text| parse(&text, &path, node)) {
             Ok(pod) => drop(pods.insert(pod.uid().to_owned(), Arc::new(pod))),
-            Err(error) => tracing::error!(path = %path.display(), error, "manifest of a static pod is not valid; skipped"),
+            Err(error) => {
+                tracing::error!(path = %path.display(), error, "manifest of a static pod is not valid; skipped")
+            }
         }
     }
     pods

@@ -2,6 +2,8 @@
 
 mod lifecycle;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,6 +65,7 @@ impl Handle {
             failure: None,
             admitted: false,
             wake_at: None,
+            failures: 0,
         };
         if pod.is_deleting() {
             handle.stop.cancel();
@@ -125,10 +128,14 @@ struct Worker {
     admitted: bool,
     /// The next moment at which something is due by itself.
     wake_at: Option<Instant>,
+    /// Syncs that failed in a row.
+    failures: u32,
 }
 
-/// After a failed sync (the runtime is away, a volume cannot be made): again after this.
-const RETRY: Duration = Duration::from_secs(2);
+/// After a failed sync (the runtime is away, a volume cannot be made): again after this, and longer each time. What the
+/// pod refers to is watched, so that most causes end the wait early.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(20);
 
 /// What a sync found.
 enum Next {
@@ -149,10 +156,11 @@ impl Worker {
             // A pod that is deleted while it starts must not wait for the start.
             match stop.run_until_cancelled(self.sync(&desired.pod)).await {
                 None | Some(Ok(Next::Stop)) => break,
-                Some(Ok(Next::Wait)) => {}
+                Some(Ok(Next::Wait)) => self.failures = 0,
                 Some(Err(error)) => {
                     tracing::warn!(pod = desired.pod.describe(), error, "pod was not synced; trying again");
-                    self.wake_in(RETRY);
+                    self.wake_in((RETRY * 2u32.saturating_pow(self.failures)).min(RETRY_MAX));
+                    self.failures = self.failures.saturating_add(1).min(8);
                 }
             }
             self.wait().await;

@@ -127,8 +127,7 @@ mod tests {
 
     #[test]
     fn the_machine_shows_in_the_configuration() {
-        let machine =
-            Machine { may_lower_oom_score: false, systemd_cgroups: true, overlayfs: false, apparmor: false };
+        let machine = Machine { may_lower_oom_score: false, systemd_cgroups: true, overlayfs: false, apparmor: false };
         let text = config_toml(&Options::below(Path::new("/data")), Path::new("/usr/sbin/runc"), &machine);
         for line in [
             "restrict_oom_score_adj = true",

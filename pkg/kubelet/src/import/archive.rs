@@ -51,7 +51,8 @@ impl Archive {
                 entries.insert(name, (entry.raw_file_position(), entry.size()));
             } else if let Ok(Some(target)) = entry.link_name() {
                 // `docker save` links layers that two images share.
-                let base = if kind.is_symlink() { Path::new(&name).parent().unwrap_or(Path::new("")) } else { Path::new("") };
+                let base =
+                    if kind.is_symlink() { Path::new(&name).parent().unwrap_or(Path::new("")) } else { Path::new("") };
                 links.push((name.clone(), clean(&base.join(target))));
             }
         }

@@ -273,7 +273,10 @@ mod tests {
         assert_eq!(read(&path, base.clone()).await, "old\nline0\nline1\nline2\nline3\nline4\n");
         assert_eq!(read(&path, Options { tail_lines: Some(2), ..base.clone() }).await, "line3\nline4\n");
         assert_eq!(read(&path, Options { tail_lines: Some(0), ..base.clone() }).await, "");
-        assert_eq!(read(&path, Options { tail_lines: Some(9), limit_bytes: Some(8), ..base.clone() }).await, "line0\nli");
+        assert_eq!(
+            read(&path, Options { tail_lines: Some(9), limit_bytes: Some(8), ..base.clone() }).await,
+            "line0\nli"
+        );
         let since = "2026-01-01T00:00:04Z".parse().ok();
         let since = Options { since, timestamps: true, ..base.clone() };
         assert_eq!(read(&path, since).await, "2026-01-01T00:00:04.000000000Z line4\n");

@@ -128,7 +128,12 @@ mod tests {
             parts(&log).iter().map(|p| p.file_name().expect("a name").to_string_lossy().into_owned()).collect();
         assert_eq!(
             names,
-            ["0.log.20260102-000000.gz", "0.log.20260103-000000.gz", "0.log.20260104-000000.gz", "0.log.20260105-000000"]
+            [
+                "0.log.20260102-000000.gz",
+                "0.log.20260103-000000.gz",
+                "0.log.20260104-000000.gz",
+                "0.log.20260105-000000"
+            ]
         );
     }
 }

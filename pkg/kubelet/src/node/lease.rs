@@ -36,12 +36,7 @@ pub async fn run(client: client::Client, node: String, timings: Timings) {
     }
 }
 
-async fn renew(
-    client: &client::Client,
-    leases: &Api<Lease>,
-    node: &str,
-    timings: Timings,
-) -> Result<(), kube::Error> {
+async fn renew(client: &client::Client, leases: &Api<Lease>, node: &str, timings: Timings) -> Result<(), kube::Error> {
     let now = apimachinery::time::format_micro(Timestamp::now());
     let renewal = json!({"spec": {
         "holderIdentity": node, "leaseDurationSeconds": timings.lease_seconds, "renewTime": now}});

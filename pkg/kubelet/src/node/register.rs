@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn a_node_does_not_give_itself_a_role() {
-        for good in ["a", "example.com/x", "kubernetes.io/os", "node.kubernetes.io/instance-type", "x.kubelet.kubernetes.io/y"] {
+        for good in
+            ["a", "example.com/x", "kubernetes.io/os", "node.kubernetes.io/instance-type", "x.kubelet.kubernetes.io/y"]
+        {
             assert!(may_set(good), "{good}");
         }
         for bad in ["node-role.kubernetes.io/control-plane", "node-restriction.kubernetes.io/x", "foo.k8s.io/x"] {

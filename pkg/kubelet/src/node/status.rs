@@ -47,9 +47,9 @@ pub async fn run(client: client::Client, kubelet: Arc<Kubelet>) {
         announce(&kubelet, &known, &status);
         known.conditions = status.conditions.clone().unwrap_or_default();
         let essence = without_times(&status);
-        let due = sent.as_ref().is_none_or(|(before, at)| {
-            *before != essence || at.elapsed() >= kubelet.config.timings.node_status_report
-        });
+        let due = sent
+            .as_ref()
+            .is_none_or(|(before, at)| *before != essence || at.elapsed() >= kubelet.config.timings.node_status_report);
         if due {
             let patch = json!({"status": status});
             match nodes.patch_status(&name, &PatchParams::default(), &Patch::Strategic(&patch)).await {
@@ -178,7 +178,8 @@ async fn conditions(kubelet: &Arc<Kubelet>, known: &Known) -> Vec<api::NodeCondi
     let low_memory = machine::meminfo(&memory, "MemAvailable") < MEMORY_MIN;
     let disk = machine::file_system(&kubelet.config.root_dir);
     let low_disk = disk.is_some_and(|d| {
-        d.available * 100 < d.capacity * DISK_PERCENT_MIN || d.inodes > 0 && d.inodes_free * 100 < d.inodes * INODE_PERCENT_MIN
+        d.available * 100 < d.capacity * DISK_PERCENT_MIN
+            || d.inodes > 0 && d.inodes_free * 100 < d.inodes * INODE_PERCENT_MIN
     });
     let pressure = |kind, on, name: &'static str, bad: &'static str, good: &str, text: &str| -> Verdict {
         if on { (kind, true, bad, format!("kubelet has {text}")) } else { (kind, false, name, good.to_owned()) }
@@ -236,7 +237,11 @@ async fn ready(kubelet: &Arc<Kubelet>) -> Verdict {
             .iter()
             .filter(|c| !c.status)
             .map(|c| {
-                let what = if c.r#type == "NetworkReady" { "container runtime network not ready" } else { "container runtime not ready" };
+                let what = if c.r#type == "NetworkReady" {
+                    "container runtime network not ready"
+                } else {
+                    "container runtime not ready"
+                };
                 format!("{what}: {}=false reason:{} message:{}", c.r#type, c.reason, c.message)
             })
             .collect(),

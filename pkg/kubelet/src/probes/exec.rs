@@ -21,7 +21,10 @@ pub async fn probe(runtime: &dyn RuntimeService, id: &str, command: Vec<String>,
         Err(error) => {
             let message = error.to_string();
             if message.contains("timed out") || message.contains("timeout") || message.contains("DeadlineExceeded") {
-                return Attempt::Failure(format!("command timed out: \"{text}\" timed out after {}s", timeout.as_secs()));
+                return Attempt::Failure(format!(
+                    "command timed out: \"{text}\" timed out after {}s",
+                    timeout.as_secs()
+                ));
             }
             Attempt::Unknown(message)
         }

@@ -128,7 +128,8 @@ impl Probes {
                     probe: probe.clone(),
                     kind,
                     id: found.id.clone(),
-                    ip: if pod.host_network() { host_ip(pod) } else { status.ips().first().cloned() }.unwrap_or_default(),
+                    ip: if pod.host_network() { host_ip(pod) } else { status.ips().first().cloned() }
+                        .unwrap_or_default(),
                     changed: changed.clone(),
                 };
                 of_pod.tasks.insert(key, AbortOnDropHandle::new(tokio::spawn(task.run(age(found)))));
@@ -162,9 +163,10 @@ impl Probes {
 
 /// After our own restart a running container keeps what was last said of it, so that no Service loses it.
 fn last_known(pod: &Pod, container: &Container, found: &ContainerStatus) -> Probed {
-    let statuses = pod.status.iter().flat_map(|s| {
-        s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten())
-    });
+    let statuses = pod
+        .status
+        .iter()
+        .flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()));
     let same = |s: &&k8s_openapi::api::core::v1::ContainerStatus| {
         s.container_id.as_deref().is_some_and(|id| id.ends_with(&found.id)) && s.name == container.name
     };
@@ -208,9 +210,8 @@ struct Task {
 
 impl Task {
     async fn run(self, age: Duration) {
-        let seconds = |value: Option<i32>, default: u64| {
-            value.and_then(|v| u64::try_from(v).ok()).map_or(default, |v| v)
-        };
+        let seconds =
+            |value: Option<i32>, default: u64| value.and_then(|v| u64::try_from(v).ok()).map_or(default, |v| v);
         let delay = Duration::from_secs(seconds(self.probe.initial_delay_seconds, 0));
         let period = Duration::from_secs(seconds(self.probe.period_seconds, 10).max(1));
         let timeout = Duration::from_secs(seconds(self.probe.timeout_seconds, 1).max(1));
@@ -230,7 +231,10 @@ impl Task {
                     false
                 }
                 Attempt::Unknown(message) => {
-                    self.event(&format!("{} probe errored and resulted in unknown state: {message}", self.kind.as_str()));
+                    self.event(&format!(
+                        "{} probe errored and resulted in unknown state: {message}",
+                        self.kind.as_str()
+                    ));
                     continue;
                 }
             };
@@ -280,10 +284,7 @@ impl Task {
 }
 
 /// A port by number or by its name in the container.
-pub fn resolve_port(
-    port: &IntOrString,
-    ports: &[k8s_openapi::api::core::v1::ContainerPort],
-) -> Option<u16> {
+pub fn resolve_port(port: &IntOrString, ports: &[k8s_openapi::api::core::v1::ContainerPort]) -> Option<u16> {
     let number = match port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => match ports.iter().find(|p| p.name.as_deref() == Some(name)) {

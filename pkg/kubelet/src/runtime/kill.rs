@@ -50,7 +50,7 @@ pub async fn kill_container(
     let _ = tokio::time::timeout(grace.saturating_sub(started.elapsed()), turn).await;
     let left = grace.saturating_sub(started.elapsed());
     // Asked to go at once: no second chance. Else, a minimum even where preStop used up the time.
-    let left = if grace.is_zero() { Duration::ZERO } else { left.max(GRACE_MIN.min(grace.max(GRACE_MIN))) };
+    let left = if grace.is_zero() { Duration::ZERO } else { left.max(GRACE_MIN) };
     if let Err(error) = kubelet.runtime.stop_container(request.id, left).await {
         tracing::warn!(pod = pod.describe(), container = request.name, %error, "container was not stopped");
     }

@@ -56,9 +56,7 @@ pub fn verify_non_root(pod: &Pod, container: &Container, image: &v1::Image) -> R
         (Some(uid), _) if uid.value == 0 => Err(NonRootError::Image { pod: name, container: container_name }),
         (None, "") => Err(NonRootError::Image { pod: name, container: container_name }),
         (Some(_), _) => Ok(()),
-        (None, user) => {
-            Err(NonRootError::Name { user: user.to_owned(), pod: name, container: container_name })
-        }
+        (None, user) => Err(NonRootError::Name { user: user.to_owned(), pod: name, container: container_name }),
     }
 }
 
@@ -221,7 +219,8 @@ mod tests {
         assert!(matches!(check(image(Some(0), "")), Err(NonRootError::Image { .. })));
         assert!(matches!(check(image(None, "")), Err(NonRootError::Image { .. })));
         assert!(matches!(check(image(None, "nobody")), Err(NonRootError::Name { .. })));
-        let root = pod(json!({"securityContext": {"runAsNonRoot": true, "runAsUser": 0}, "containers": [{"name": "c"}]}));
+        let root =
+            pod(json!({"securityContext": {"runAsNonRoot": true, "runAsUser": 0}, "containers": [{"name": "c"}]}));
         let refused = verify_non_root(&root, &root.containers()[0], &image(Some(5), ""));
         assert!(matches!(refused, Err(NonRootError::User { .. })));
     }

@@ -36,8 +36,8 @@ fn waiting(reason: &str, message: impl Into<String>) -> NotStarted {
     NotStarted::Waiting { why, retry_in: Some(RETRY) }
 }
 
-/// How soon a failed start is tried again where no longer wait is due.
-const RETRY: Duration = Duration::from_secs(2);
+/// When a failed start is tried again, if nothing that it waits for changes before.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// The pod's side of a start.
 pub struct Session<'a> {
@@ -85,11 +85,8 @@ impl Session<'_> {
         if let Some((left, whole)) = self.kubelet.crash_backoff.remaining(&key, finished, now) {
             let pod = self.pod;
             let place = format!("{}_{}({})", pod.name(), pod.namespace(), pod.uid());
-            let message = format!(
-                "back-off {} restarting failed container={} pod={place}",
-                go_duration(whole),
-                container.name
-            );
+            let message =
+                format!("back-off {} restarting failed container={} pod={place}", go_duration(whole), container.name);
             let event = format!("Back-off restarting failed container {} in pod {place}", container.name);
             self.event(container, Warning, "BackOff", &event);
             let why = Waiting { reason: reason::CRASH_LOOP.to_owned(), message };
@@ -148,10 +145,10 @@ impl Session<'_> {
         };
         let environment = env::environment(container, &facts, self.objects).await.map_err(|e| e.to_string())?;
         let folders = &self.kubelet.folders;
-        let mut mounts =
-            volumes::mounts(folders, self.pod, container, &environment).map_err(|e| e.to_string())?;
+        let mut mounts = volumes::mounts(folders, self.pod, container, &environment).map_err(|e| e.to_string())?;
         mounts.extend(self.hosts_mount(container).map_err(|e| format!("writing the hosts file: {e}"))?);
-        let termination_log = self.termination_log(container).map_err(|e| format!("making the termination log: {e}"))?;
+        let termination_log =
+            self.termination_log(container).map_err(|e| format!("making the termination log: {e}"))?;
         let restart_count = self.restart_count(container).await;
         Ok(container_config(Ingredients {
             pod: self.pod,

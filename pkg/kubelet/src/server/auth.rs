@@ -113,10 +113,8 @@ impl Auth {
     }
 
     async fn review_access(&self, user: &User, verb: &str, subresource: &str) -> Result<(), String> {
-        let refusal = format!(
-            "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{subresource}])",
-            user.name
-        );
+        let refusal =
+            format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{subresource}])", user.name);
         let Some(client) = self.client.clone() else {
             return Err(refusal);
         };

@@ -86,15 +86,18 @@ fn choose<'a>(
         // The newest that ended, unless it is the newest of all and nothing follows it yet.
         let mut ended = ended.skip(usize::from(runtime.find(name).is_some_and(|c| c.state == State::Exited)));
         let waiting_to_restart = runtime.find(name).filter(|c| c.state == State::Exited && is_waiting(status, name));
-        return ended.next().or(waiting_to_restart).ok_or_else(|| {
-            format!("previous terminated container \"{name}\" in pod \"{pod_name}\" not found")
-        });
+        return ended
+            .next()
+            .or(waiting_to_restart)
+            .ok_or_else(|| format!("previous terminated container \"{name}\" in pod \"{pod_name}\" not found"));
     }
     runtime.find(name).filter(|c| c.state != State::Created).ok_or_else(|| {
         let reason = waiting_reason(status, name).unwrap_or_else(|| "ContainerCreating".to_owned());
         match reason.as_str() {
             "ErrImagePull" | "ImagePullBackOff" => {
-                format!("container \"{name}\" in pod \"{pod_name}\" is waiting to start: trying and failing to pull image")
+                format!(
+                    "container \"{name}\" in pod \"{pod_name}\" is waiting to start: trying and failing to pull image"
+                )
             }
             _ => format!("container \"{name}\" in pod \"{pod_name}\" is waiting to start: {reason}"),
         }

@@ -47,7 +47,8 @@ pub async fn start(kubelet: &Arc<Kubelet>) -> Result<(), String> {
         }
         _ => format!("listening on {address}: {e}"),
     })?;
-    let context = Arc::new(Context { auth: auth::Auth::new(kubelet), stats: stats::Stats::default(), kubelet: kubelet.clone() });
+    let context =
+        Arc::new(Context { auth: auth::Auth::new(kubelet), stats: stats::Stats::default(), kubelet: kubelet.clone() });
     kubelet.shutdown.spawn(accept(listener, server, context));
     Ok(())
 }

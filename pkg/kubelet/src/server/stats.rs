@@ -140,12 +140,23 @@ impl Stats {
         let mut out = String::new();
         let millis = |ns: i64| ns / 1_000_000;
         let now = Timestamp::now().as_millisecond();
-        family(&mut out, "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the container in core-seconds");
+        family(
+            &mut out,
+            "container_cpu_usage_seconds_total",
+            "counter",
+            "Cumulative cpu time consumed by the container in core-seconds",
+        );
         for s in &samples {
             let labels = labels(&[("container", &s.container), ("namespace", &s.namespace), ("pod", &s.pod)]);
-            let _ = writeln!(out, "container_cpu_usage_seconds_total{labels} {} {}", seconds(s.cpu_total), millis(s.at));
+            let _ =
+                writeln!(out, "container_cpu_usage_seconds_total{labels} {} {}", seconds(s.cpu_total), millis(s.at));
         }
-        family(&mut out, "container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes");
+        family(
+            &mut out,
+            "container_memory_working_set_bytes",
+            "gauge",
+            "Current working set of the container in bytes",
+        );
         for s in &samples {
             let labels = labels(&[("container", &s.container), ("namespace", &s.namespace), ("pod", &s.pod)]);
             let _ = writeln!(out, "container_memory_working_set_bytes{labels} {} {}", s.working_set, millis(s.at));
@@ -155,7 +166,12 @@ impl Stats {
             let sum = pods.entry((&s.namespace, &s.pod)).or_default();
             *sum = (sum.0 + s.cpu_total, sum.1 + s.working_set, s.at);
         }
-        family(&mut out, "pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds");
+        family(
+            &mut out,
+            "pod_cpu_usage_seconds_total",
+            "counter",
+            "Cumulative cpu time consumed by the pod in core-seconds",
+        );
         for ((namespace, pod), (cpu, _, at)) in &pods {
             let labels = labels(&[("namespace", namespace), ("pod", pod)]);
             let _ = writeln!(out, "pod_cpu_usage_seconds_total{labels} {} {}", seconds(*cpu), millis(*at));
@@ -165,11 +181,21 @@ impl Stats {
             let labels = labels(&[("namespace", namespace), ("pod", pod)]);
             let _ = writeln!(out, "pod_memory_working_set_bytes{labels} {memory} {}", millis(*at));
         }
-        family(&mut out, "node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds");
+        family(
+            &mut out,
+            "node_cpu_usage_seconds_total",
+            "counter",
+            "Cumulative cpu time consumed by the node in core-seconds",
+        );
         let _ = writeln!(out, "node_cpu_usage_seconds_total {} {now}", seconds(node.cpu_total));
         family(&mut out, "node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes");
         let _ = writeln!(out, "node_memory_working_set_bytes {} {now}", node.memory_total - node.memory_available);
-        family(&mut out, "resource_scrape_error", "gauge", "1 if there was an error while getting container metrics, 0 otherwise");
+        family(
+            &mut out,
+            "resource_scrape_error",
+            "gauge",
+            "1 if there was an error while getting container metrics, 0 otherwise",
+        );
         out.push_str("resource_scrape_error 0\n");
         out
     }
@@ -178,11 +204,20 @@ impl Stats {
         let samples = self.samples(kubelet).await;
         let mut out = String::new();
         let families: [(&str, &str, &str, fn(&Sample) -> String); 5] = [
-            ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |s| seconds(s.cpu_total)),
-            ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |s| s.working_set.to_string()),
+            ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |s| {
+                seconds(s.cpu_total)
+            }),
+            ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |s| {
+                s.working_set.to_string()
+            }),
             ("container_memory_usage_bytes", "gauge", "Current memory usage in bytes.", |s| s.usage.to_string()),
             ("container_memory_rss", "gauge", "Size of RSS in bytes.", |s| s.rss.to_string()),
-            ("container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem.", |s| s.rootfs.to_string()),
+            (
+                "container_fs_usage_bytes",
+                "gauge",
+                "Number of bytes that are consumed by the container on this filesystem.",
+                |s| s.rootfs.to_string(),
+            ),
         ];
         for (name, kind, help, read) in families {
             family(&mut out, name, kind, help);

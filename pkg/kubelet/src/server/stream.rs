@@ -35,11 +35,7 @@ async fn running(
     }
 }
 
-async fn observed(
-    context: &Context,
-    namespace: &str,
-    pod: &str,
-) -> Result<(Arc<Pod>, PodRuntimeStatus), Box<Answer>> {
+async fn observed(context: &Context, namespace: &str, pod: &str) -> Result<(Arc<Pod>, PodRuntimeStatus), Box<Answer>> {
     let kubelet = &context.kubelet;
     let Some(found) = kubelet.find_pod(namespace, pod) else {
         return Err(Box::new(text(StatusCode::NOT_FOUND, "pod does not exist")));
@@ -150,7 +146,8 @@ pub async fn port_forward(
             return Err(Box::new(text(StatusCode::INTERNAL_SERVER_ERROR, &message)));
         };
         let named = query.all("port").into_iter().chain(query.all("ports"));
-        let port = named.flat_map(|list| list.split(',').filter_map(|p| p.parse().ok()).collect::<Vec<i32>>()).collect();
+        let port =
+            named.flat_map(|list| list.split(',').filter_map(|p| p.parse().ok()).collect::<Vec<i32>>()).collect();
         let asked = v1::PortForwardRequest { pod_sandbox_id: sandbox.id.clone(), port };
         context.kubelet.runtime.port_forward(asked).await.map_err(|e| Box::new(failed(&e)))
     };

@@ -63,7 +63,8 @@ pub async fn pass_on(url: &str, mut request: Request<Incoming>) -> Answer {
 /// What the client said, without what is for this hop only.
 fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut all = headers.clone();
-    for name in [header::HOST, header::AUTHORIZATION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::COOKIE] {
+    for name in [header::HOST, header::AUTHORIZATION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::COOKIE]
+    {
         all.remove(name);
     }
     // A browser's origin is checked against the host that it dialled, which this is not.
@@ -87,7 +88,8 @@ pub async fn open(url: &str, method: http::Method, headers: HeaderMap) -> Result
     let (mut sender, connection) = handshake.map_err(|e| e.to_string())?;
     tokio::spawn(connection.with_upgrades());
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
-    let mut request = Request::builder().method(method).uri(path).body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+    let mut request =
+        Request::builder().method(method).uri(path).body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
     *request.headers_mut() = headers;
     let host = HeaderValue::try_from(authority.as_str()).map_err(|e| e.to_string())?;
     request.headers_mut().insert(header::HOST, host);

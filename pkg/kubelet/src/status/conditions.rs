@@ -79,9 +79,8 @@ fn condition(
 
 fn initialized(pod: &Pod, phase: Phase, init: &[ContainerStatus], main: &[ContainerStatus]) -> Verdict {
     let done = |c: &Container| {
-        find(init, &c.name).is_some_and(|s| {
-            if is_sidecar(c) { s.started == Some(true) } else { terminated_code(s) == Some(0) }
-        })
+        find(init, &c.name)
+            .is_some_and(|s| if is_sidecar(c) { s.started == Some(true) } else { terminated_code(s) == Some(0) })
     };
     if phase == Phase::Succeeded {
         return (true, "PodCompleted", String::new());
@@ -135,10 +134,8 @@ fn ready(pod: &Pod, _phase: Phase, containers: &Verdict, conditions: &[PodCondit
         let kind = &gate.condition_type;
         match conditions.iter().find(|c| c.type_ == *kind) {
             None => missing.push(format!("corresponding condition of pod readiness gate \"{kind}\" does not exist.")),
-            Some(condition) if condition.status != "True" => missing.push(format!(
-                "the status of pod readiness gate \"{kind}\" is not \"True\", but {}",
-                condition.status
-            )),
+            Some(condition) if condition.status != "True" => missing
+                .push(format!("the status of pod readiness gate \"{kind}\" is not \"True\", but {}", condition.status)),
             Some(_) => {}
         }
     }

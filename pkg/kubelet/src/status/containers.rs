@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Inputs, phase};
 use crate::actions::{Probed, should_restart};
-use crate::names::reason;
+use crate::names::{self, reason};
 use crate::pod::{PodExt as _, is_sidecar};
 use crate::runtime::{ContainerStatus, State};
 
@@ -33,6 +33,12 @@ pub fn convert(
         show_why_it_waits(pod, container, &mut status, inputs, kind);
         set_readiness(container, &mut status, inputs, kind);
         set_resources(container, &mut status);
+        let all = pod.all_containers().count() + pod.ephemeral_containers().len();
+        for terminated in
+            [&mut status.state, &mut status.last_state].into_iter().flatten().flat_map(|s| &mut s.terminated)
+        {
+            terminated.message = terminated.message.take().map(|message| cut_message(&message, all));
+        }
         status
     };
     containers.iter().map(one).collect()
@@ -163,6 +169,14 @@ fn waiting(reason: &str, message: &str) -> api::ContainerState {
 fn running(found: &ContainerStatus) -> api::ContainerState {
     let running = api::ContainerStateRunning { started_at: found.started_at.map(Time) };
     api::ContainerState { running: Some(running), ..Default::default() }
+}
+
+/// All messages of a pod together are bounded; each container has an equal share.
+fn cut_message(message: &str, containers: usize) -> String {
+    let share =
+        (names::TERMINATION_MESSAGE_POD_BYTES_MAX / containers.max(1)).min(names::TERMINATION_MESSAGE_BYTES_MAX);
+    let end = (0..=share.min(message.len())).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    message.get(..end).unwrap_or_default().to_owned()
 }
 
 pub fn terminated(found: &ContainerStatus) -> api::ContainerState {

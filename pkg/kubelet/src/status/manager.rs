@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use component_base::Shutdown;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -66,7 +66,9 @@ impl Statuses {
     /// True where the node has taken the pod on.
     pub fn is_accepted(&self, pod: &Pod) -> bool {
         match self.get(pod.uid()) {
-            Some(status) => status.start_time.is_some() && !matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")),
+            Some(status) => {
+                status.start_time.is_some() && !matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"))
+            }
             None => pod.status.as_ref().is_some_and(|s| s.start_time.is_some()),
         }
     }
@@ -187,7 +189,8 @@ fn changed_conditions(old: Option<Value>, new: Option<Value>) -> Vec<Value> {
     let kind = |c: &Value| c.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     let ours = |c: &Value| {
         let kind = kind(c);
-        conditions::OWNED.contains(&kind.as_str()) || !old.iter().any(|o| o.get("type").and_then(Value::as_str) == Some(&kind))
+        conditions::OWNED.contains(&kind.as_str())
+            || !old.iter().any(|o| o.get("type").and_then(Value::as_str) == Some(&kind))
     };
     new.into_iter()
         .filter(ours)
@@ -234,7 +237,8 @@ mod tests {
     fn only_changes_are_sent_and_foreign_conditions_stay() {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"uid": "u"}})).expect("a pod");
         let scheduled = json!({"type": "PodScheduled", "status": "True"});
-        let old = status(json!({"phase": "Pending", "message": "m", "podIPs": [{"ip": "1.1.1.1"}], "conditions": [scheduled,
+        let old =
+            status(json!({"phase": "Pending", "message": "m", "podIPs": [{"ip": "1.1.1.1"}], "conditions": [scheduled,
             {"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]}));
         let new = status(json!({"phase": "Running", "podIPs": [{"ip": "1.2.3.4"}], "conditions": [
             {"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "False"}]}));

@@ -57,13 +57,8 @@ pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
         inputs,
         containers::Kind::Init,
     );
-    let statuses = containers::convert(
-        pod,
-        pod.containers(),
-        old.container_statuses.as_deref(),
-        inputs,
-        containers::Kind::Main,
-    );
+    let statuses =
+        containers::convert(pod, pod.containers(), old.container_statuses.as_deref(), inputs, containers::Kind::Main);
     let ephemeral_statuses = containers::convert(
         pod,
         &ephemeral,
@@ -84,7 +79,10 @@ pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     let mut status = PodStatus {
         phase: Some(phase.as_str().to_owned()),
         reason: inputs.failure.map(|f| f.reason.clone()).or_else(|| old.reason.clone().filter(|_| pod.is_terminal())),
-        message: inputs.failure.map(|f| f.message.clone()).or_else(|| old.message.clone().filter(|_| pod.is_terminal())),
+        message: inputs
+            .failure
+            .map(|f| f.message.clone())
+            .or_else(|| old.message.clone().filter(|_| pod.is_terminal())),
         qos_class: old.qos_class.clone().or_else(|| Some(pod.qos_class().as_str().to_owned())),
         start_time: old.start_time.clone().or(Some(Time(inputs.now))),
         host_ip: host_ips.first().cloned(),

@@ -22,10 +22,6 @@ impl Phase {
             Self::Failed => "Failed",
         }
     }
-
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed)
-    }
 }
 
 #[derive(Default)]
@@ -46,7 +42,11 @@ pub fn compute(pod: &Pod, init: &[ContainerStatus], main: &[ContainerStatus], in
         return Phase::Failed;
     }
     if pending_init || count.waiting > 0 {
-        return if inputs.terminating && initialized { terminal_or_running(pod, &count, init, inputs.finished) } else { Phase::Pending };
+        return if inputs.terminating && initialized {
+            terminal_or_running(pod, &count, init, inputs.finished)
+        } else {
+            Phase::Pending
+        };
     }
     if count.running > 0 && count.unknown == 0 {
         return Phase::Running;

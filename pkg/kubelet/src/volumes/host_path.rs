@@ -35,7 +35,11 @@ pub fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
         "BlockDevice" => found.is_block_device(),
         _ => false,
     });
-    if fits { Ok(()) } else { Err(VolumeError::HostPath(format!("hostPath type check failed: {} {}", source.path, complaint(kind)))) }
+    if fits {
+        Ok(())
+    } else {
+        Err(VolumeError::HostPath(format!("hostPath type check failed: {} {}", source.path, complaint(kind))))
+    }
 }
 
 fn complaint(kind: &str) -> &'static str {

@@ -193,7 +193,10 @@ pub fn mounts(
 
 /// What comes from the API is never writable.
 fn always_read_only(volume: &Volume) -> bool {
-    volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some() || volume.downward_api.is_some()
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.projected.is_some()
+        || volume.downward_api.is_some()
 }
 
 fn absolute(path: &str) -> String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Desired, RETRY, Worker};
+use crate::objects::Objects;
 use crate::pod::PodExt as _;
 use crate::runtime::{kill, sandbox};
 use crate::volumes;
@@ -66,6 +67,8 @@ impl Worker {
 
     /// A pod that ended by itself stays, with its containers and logs, until it is deleted.
     pub(super) async fn wait_for_deletion(&mut self) {
+        // Nothing is started any more: what it referred to need not be watched.
+        self.objects = Objects::new(None, self.changed.clone());
         self.release(false);
         loop {
             let desired = self.desired.lock().clone();

@@ -40,12 +40,7 @@ impl Worker {
         if self.is_finished() {
             return Ok(Next::Stop);
         }
-        let actions = compute_pod_actions(
-            pod,
-            &self.runtime,
-            &self.kubelet.probes.results(pod.uid()),
-            container_hash,
-        );
+        let actions = compute_pod_actions(pod, &self.runtime, &self.kubelet.probes.results(pod.uid()), container_hash);
         // Content that changes (tokens, ConfigMaps) is renewed even when there is nothing to start.
         self.prepare(pod).await?;
         if actions.is_empty() {
@@ -98,10 +93,10 @@ impl Worker {
         let folder = kubelet.folders.pod(pod.uid());
         std::fs::create_dir_all(&folder).map_err(|e| format!("making {}: {e}", folder.display()))?;
         if self.runtime.ready_sandbox().is_none() {
-            kubelet
-                .cgroups
-                .make_pod(pod, kubelet.config.pod_pids_max)
-                .map_err(|e| format!("failed to ensure that the pod: {} cgroups exist and are correctly applied: {e}", pod.uid()))?;
+            kubelet.cgroups.make_pod(pod, kubelet.config.pod_pids_max).map_err(|e| {
+                format!("failed to ensure that the pod: {} cgroups exist and are correctly applied: {e}", pod.uid())
+            })?;
+            kubelet.weigh_burstable();
         }
         let host_ips = kubelet.host_ips();
         let pod_ips = self.pod_ips(pod);
@@ -141,7 +136,12 @@ impl Worker {
         let kubelet = self.kubelet.clone();
         if actions.kill_pod {
             if actions.create_sandbox.is_some() {
-                kubelet.events.pod(pod, Normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+                kubelet.events.pod(
+                    pod,
+                    Normal,
+                    "SandboxChanged",
+                    "Pod sandbox changed, it will be killed and re-created.",
+                );
             }
             kill::kill_pod(&kubelet, pod, &self.runtime, None).await.map_err(|e| e.to_string())?;
             self.observe(pod).await?;

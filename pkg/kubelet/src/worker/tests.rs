@@ -1,0 +1,146 @@
+//! Workers on a fake runtime: what they call, in which order, and what they say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use component_base::Shutdown;
+use cri::fake::Fake;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::Config;
+use crate::kubelet::Kubelet;
+use crate::kubelet::Source;
+
+struct Bench {
+    fake: Arc<Fake>,
+    kubelet: Arc<Kubelet>,
+    shutdown: Shutdown,
+    _root: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (fake, root, shutdown) = (Arc::new(Fake::new()), tempfile::tempdir().expect("a folder"), Shutdown::new());
+        fake.add_image("busybox:1");
+        let mut config = Config::for_tests();
+        config.root_dir = root.path().to_owned();
+        let kubelet = crate::build(config, fake.clone(), fake.clone(), &shutdown).expect("a kubelet");
+        let events = kubelet.clone();
+        shutdown.spawn({
+            let shutdown = shutdown.clone();
+            async move { shutdown.race(crate::pleg::run(events)).await }
+        });
+        Self { fake, kubelet, shutdown, _root: root }
+    }
+
+    /// Runs a pod; `spec` is merged into one that cannot touch the machine.
+    fn run(&self, uid: &str, spec: Value) -> Arc<Pod> {
+        let pod = json!({"metadata": {"name": uid, "namespace": "n", "uid": uid, "annotations": {crate::names::CONFIG_SOURCE: "file"}},
+            "spec": spec});
+        let pod: Arc<Pod> = Arc::new(serde_json::from_value(pod).expect("a pod"));
+        self.kubelet.upsert(pod.clone(), Source::Static);
+        pod
+    }
+
+    async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let wait = async {
+            while !holds(self) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let calls = || format!("{what}: {:#?}", self.fake.calls());
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("{}", calls()));
+    }
+
+    fn phase(&self, uid: &str) -> String {
+        self.kubelet.statuses.get(uid).and_then(|s| s.phase).unwrap_or_default()
+    }
+
+    fn called(&self, call: &str) -> usize {
+        self.fake.calls().iter().filter(|c| c.starts_with(call)).count()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}
+
+fn container(name: &str) -> Value {
+    json!({"name": name, "image": "busybox:1"})
+}
+
+#[tokio::test]
+async fn a_pod_runs_and_is_restarted_and_removed() {
+    let bench = Bench::new();
+    bench.run("u1", json!({"containers": [container("a")]}));
+    bench.until("running", |b| b.phase("u1") == "Running").await;
+    assert_eq!(bench.called("run_pod_sandbox"), 1);
+
+    bench.fake.exit("sandbox-0-a-0", 1);
+    bench.until("restarted", |b| b.called("start_container sandbox-0-a-1") == 1).await;
+    bench.fake.exit("sandbox-0-a-1", 1);
+    let reason = |b: &Bench| {
+        let status = b.kubelet.statuses.get("u1")?;
+        status.container_statuses?.first()?.state.clone()?.waiting?.reason
+    };
+    bench.until("backing off", |b| reason(b).as_deref() == Some("CrashLoopBackOff")).await;
+
+    bench.kubelet.remove("u1");
+    bench.until("removed", |b| b.called("remove_pod_sandbox") == 1 && !b.kubelet.has_worker("u1")).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_never_restarts_ends() {
+    let bench = Bench::new();
+    bench.run("u2", json!({"restartPolicy": "Never", "containers": [container("a")]}));
+    bench.until("running", |b| b.phase("u2") == "Running").await;
+    bench.fake.exit("sandbox-0-a-0", 0);
+    bench.until("succeeded", |b| b.phase("u2") == "Succeeded").await;
+    bench.until("sandbox stopped", |b| b.called("stop_pod_sandbox") >= 1).await;
+    assert_eq!(bench.called("create_container"), 1);
+}
+
+#[tokio::test]
+async fn a_failed_image_pull_is_shown_and_tried_again() {
+    let bench = Bench::new();
+    bench.fake.fail("pull_image", 1);
+    bench.run("u3", json!({"containers": [{"name": "a", "image": "other:1"}]}));
+    let reason = |b: &Bench| {
+        let status = b.kubelet.statuses.get("u3")?;
+        status.container_statuses?.first()?.state.clone()?.waiting?.reason
+    };
+    bench.until("failing", |b| reason(b).is_some_and(|r| r == "ErrImagePull" || r == "ImagePullBackOff")).await;
+    assert_eq!(bench.called("start_container"), 0);
+}
+
+#[tokio::test]
+async fn a_dead_sandbox_is_replaced() {
+    let bench = Bench::new();
+    bench.run("u4", json!({"containers": [container("a")]}));
+    bench.until("running", |b| b.phase("u4") == "Running").await;
+    bench.fake.kill_sandbox("sandbox-0");
+    bench.until("replaced", |b| b.called("run_pod_sandbox") == 2).await;
+    bench.until("started in it", |b| b.called("start_container sandbox-1-a-1") == 1).await;
+}
+
+#[tokio::test]
+async fn a_running_pod_is_left_alone_after_our_restart() {
+    let bench = Bench::new();
+    let pod = bench.run("u5", json!({"containers": [container("a")]}));
+    bench.until("running", |b| b.phase("u5") == "Running").await;
+    let before = bench.fake.calls();
+    // A second kubelet on the same runtime is what a restart looks like to the runtime.
+    let root = tempfile::tempdir().expect("a folder");
+    let mut config = Config::for_tests();
+    config.root_dir = root.path().to_owned();
+    let again = crate::build(config, bench.fake.clone(), bench.fake.clone(), &bench.shutdown).expect("a kubelet");
+    again.upsert(pod, Source::Static);
+    let running = |_: &Bench| again.statuses.get("u5").and_then(|s| s.phase).as_deref() == Some("Running");
+    bench.until("seen", running).await;
+    again.notify("u5");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(bench.fake.calls(), before);
+}
