@@ -40,7 +40,8 @@ pub async fn all(target: &Target, size: Size, report: &mut Report) -> anyhow::Re
     connection.call(Method::POST, "/api/v1/namespaces", body).await?;
     // Service accounts come from a controller; pods need theirs.
     let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-    until(Duration::from_secs(20), async || Ok(target.connect().await?.call(Method::GET, &account, "").await.is_ok())).await?;
+    until(Duration::from_secs(20), async || Ok(target.connect().await?.call(Method::GET, &account, "").await.is_ok()))
+        .await?;
 
     creates(target, size, &namespace, report).await?;
     gets(target, &namespace, report).await?;
@@ -96,7 +97,8 @@ fn percentiles(latencies: &[Duration]) -> String {
 }
 
 fn config_map(name: &str) -> String {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"payload": "x".repeat(200)}}).to_string()
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"payload": "x".repeat(200)}})
+        .to_string()
 }
 
 async fn creates(target: &Target, size: Size, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
@@ -162,7 +164,13 @@ async fn fan_out(target: &Target, namespace: &str, report: &mut Report) -> anyho
     until(Duration::from_secs(120), async || Ok(received.load(Ordering::Relaxed) - before >= expected)).await?;
     let events = expected as f64 / started.elapsed().as_secs_f64();
     watchers.iter().for_each(|w| w.abort());
-    report.add("watch fan-out, 200 watchers, 2,000 creates", &target.name, events, "events/s", format!("({rate:.0} creates/s)"));
+    report.add(
+        "watch fan-out, 200 watchers, 2,000 creates",
+        &target.name,
+        events,
+        "events/s",
+        format!("({rate:.0} creates/s)"),
+    );
     Ok(())
 }
 

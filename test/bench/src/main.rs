@@ -78,7 +78,13 @@ fn api(options: &ApiOptions) -> anyhow::Result<()> {
     std::fs::create_dir_all(&dir)?;
     let (kubeconfig, log) = (dir.join("kubeconfig.yaml"), std::fs::File::create(dir.join("coracle.log"))?);
     let mut server = Command::new(e2e::cluster::binary())
-        .args(["server", "--disable-agent", "--https-listen-port=17443", "--bind-address=127.0.0.1", "--log-level=warn"])
+        .args([
+            "server",
+            "--disable-agent",
+            "--https-listen-port=17443",
+            "--bind-address=127.0.0.1",
+            "--log-level=warn",
+        ])
         .arg(format!("--data-dir={}", dir.join("data").display()))
         .arg(format!("--write-kubeconfig={}", kubeconfig.display()))
         .stdout(Stdio::null())

@@ -37,7 +37,13 @@ fn start(cluster: &mut Cluster, report: &mut Report) -> anyhow::Result<()> {
         cluster.kubectl.run("run first --image=docker.io/coracle/busybox:test --command -- sleep 3600").map(drop)
     })?;
     cluster.kubectl.run("wait --for=jsonpath={.status.phase}=Running pod/first --timeout=60s")?;
-    report.add("start to first pod Running", SERVER, started.elapsed().as_secs_f64(), "s", "(images on disk, not yet imported)");
+    report.add(
+        "start to first pod Running",
+        SERVER,
+        started.elapsed().as_secs_f64(),
+        "s",
+        "(images on disk, not yet imported)",
+    );
     Ok(())
 }
 
@@ -139,7 +145,8 @@ fn idle(cluster: &Cluster, report: &mut Report) -> anyhow::Result<()> {
 
 fn proc_field(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/{file}"))?;
-    let line = text.lines().find_map(|l| l.strip_prefix(key)).with_context(|| format!("/proc/{pid}/{file} lacks {key}"))?;
+    let line =
+        text.lines().find_map(|l| l.strip_prefix(key)).with_context(|| format!("/proc/{pid}/{file} lacks {key}"))?;
     Ok(line.split_whitespace().next().context("an empty field")?.parse()?)
 }
 
@@ -155,7 +162,8 @@ fn cpu_ticks(pid: u32) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the name in parentheses and may hold spaces; user and system time are the 14th and 15th.
     let rest: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    Ok(rest.get(11).context("no user time")?.parse::<f64>()? + rest.get(12).context("no system time")?.parse::<f64>()?)
+    Ok(rest.get(11).context("no user time")?.parse::<f64>()?
+        + rest.get(12).context("no system time")?.parse::<f64>()?)
 }
 
 /// Like `eventually`, with looks so close that they do not blur what is timed.

@@ -42,8 +42,13 @@ impl Kubectl {
 
     /// Runs with `input` on standard input.
     pub fn feed(&self, line: &str, input: &str) -> anyhow::Result<String> {
-        let mut child =
-            self.command(line).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("kubectl")?;
+        let mut child = self
+            .command(line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("kubectl")?;
         // Dropped at the end of the statement, which closes the pipe.
         child.stdin.take().context("no standard input")?.write_all(input.as_bytes())?;
         let output = child.wait_with_output()?;

@@ -33,8 +33,10 @@ pub fn main() -> std::process::ExitCode {
 /// Runs all chosen scenarios on one cluster, in order, and answers how many failed.
 fn run() -> anyhow::Result<usize> {
     let filters: Vec<String> = std::env::args().skip(1).collect();
-    let chosen: Vec<_> =
-        scenarios::ALL.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f))).collect();
+    let chosen: Vec<_> = scenarios::ALL
+        .iter()
+        .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f)))
+        .collect();
     anyhow::ensure!(!chosen.is_empty(), "no scenario is named like {filters:?}");
     host::prepare()?;
     let started = Instant::now();

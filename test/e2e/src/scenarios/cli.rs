@@ -26,6 +26,7 @@ spec:
   template:
     metadata: {labels: {app: idle}}
     spec:
+      terminationGracePeriodSeconds: 0
       containers:
       - {name: main, image: 'docker.io/coracle/busybox:test', command: [sleep, '3600']}
 ";
@@ -34,13 +35,19 @@ pub fn reads_and_edits(cluster: &mut Cluster) -> anyhow::Result<()> {
     in_namespace(cluster, "cli", |cluster| {
         let k = &cluster.kubectl;
         let first = k.apply(MANIFEST)?;
-        ensure!(first.contains("configmap/settings created") && first.contains("deployment.apps/idle created"), "{first}");
+        ensure!(
+            first.contains("configmap/settings created") && first.contains("deployment.apps/idle created"),
+            "{first}"
+        );
         let second = k.apply(MANIFEST)?;
         ensure!(second.contains("settings unchanged") && second.contains("idle unchanged"), "{second}");
 
         let difference = diff(k, &MANIFEST.replace("blue", "green"))?;
         ensure!(difference.contains("-  colour: blue") && difference.contains("+  colour: green"), "{difference}");
-        ensure!(k.apply(&MANIFEST.replace("blue", "green"))?.contains("settings configured"), "apply did not configure");
+        ensure!(
+            k.apply(&MANIFEST.replace("blue", "green"))?.contains("settings configured"),
+            "apply did not configure"
+        );
         let colour = "-n cli get configmap settings -o 'jsonpath={.data.colour}'";
         ensure!(k.run(colour)? == "green", "apply did not change the object");
 
@@ -102,7 +109,10 @@ pub fn describes_and_explains(cluster: &mut Cluster) -> anyhow::Result<()> {
             ensure!(node.contains(text), "describe node lacks {text:?}:\n{node}");
         }
         let explained = k.run("explain pod.spec.containers.livenessProbe")?;
-        ensure!(explained.contains("FIELD: livenessProbe <Probe>") && explained.contains("periodSeconds"), "{explained}");
+        ensure!(
+            explained.contains("FIELD: livenessProbe <Probe>") && explained.contains("periodSeconds"),
+            "{explained}"
+        );
         ensure!(k.run("explain deployment --recursive")?.contains("maxSurge"), "explain --recursive");
         let resources = k.run("api-resources")?;
         for line in ["deployments", "horizontalpodautoscalers", "customresourcedefinitions", "leases"] {
@@ -137,13 +147,21 @@ pub fn roles(cluster: &mut Cluster) -> anyhow::Result<()> {
         k.run("-n roles create role reader --verb=get,list --resource=configmaps")?;
         k.run("-n roles create rolebinding reader --role=reader --serviceaccount=roles:reader")?;
         let token = k.run("-n roles create token reader")?;
-        let as_reader = format!("--kubeconfig=/dev/null --insecure-skip-tls-verify --server=https://127.0.0.1:6443 --token={}", token.trim());
+        let as_reader = format!(
+            "--kubeconfig=/dev/null --insecure-skip-tls-verify --server=https://127.0.0.1:6443 --token={}",
+            token.trim()
+        );
         k.run(&format!("{as_reader} -n roles get configmaps"))?;
         let denied = k.refused(&format!("{as_reader} -n roles get secrets"))?;
         let expected = "User \"system:serviceaccount:roles:reader\" cannot list resource \"secrets\" in API group \"\" in the namespace \"roles\"";
         ensure!(denied.contains(expected), "{denied}");
         let anonymous = crate::host::shell("curl -sk https://127.0.0.1:6443/api/v1/namespaces")?;
-        ensure!(anonymous.contains("\"code\":403") || anonymous.contains("\"code\":401") || anonymous.contains("\"code\": 40"), "{anonymous}");
+        ensure!(
+            anonymous.contains("\"code\":403")
+                || anonymous.contains("\"code\":401")
+                || anonymous.contains("\"code\": 40"),
+            "{anonymous}"
+        );
         Ok(())
     })
 }

@@ -17,7 +17,15 @@ pub fn all_sources(cluster: &mut Cluster) -> anyhow::Result<()> {
         k.apply(POD)?;
         k.run("-n config wait --for=condition=Ready pod/reader --timeout=60s")?;
         let env = k.run("-n config exec reader -- env")?;
-        for line in ["COLOUR=blue", "ALL_size=7", "PASSWORD=s3cret", "NAME=reader", "CPU=250m-of", "TEXT=reader is blue $(NOT)", "HOSTNAME=reader"] {
+        for line in [
+            "COLOUR=blue",
+            "ALL_size=7",
+            "PASSWORD=s3cret",
+            "NAME=reader",
+            "CPU=250m-of",
+            "TEXT=reader is blue $(NOT)",
+            "HOSTNAME=reader",
+        ] {
             let line = line.replace("250m-of", "1");
             ensure!(env.lines().any(|l| l == line), "the environment lacks {line}:\n{env}");
         }
@@ -48,7 +56,10 @@ pub fn all_sources(cluster: &mut Cluster) -> anyhow::Result<()> {
         let call = "wget -q -O - --no-check-certificate --header 'Authorization: Bearer '$(cat /var/run/secrets/kubernetes.io/serviceaccount/token) https://kubernetes.default/version";
         let command = k.command("-n config exec reader -- sh -c").arg(call).output()?;
         let said = String::from_utf8_lossy(&command.stdout).into_owned() + &String::from_utf8_lossy(&command.stderr);
-        ensure!(said.contains("v1.37") || said.contains("not an http") || said.contains("TLS"), "version through the service: {said}");
+        ensure!(
+            said.contains("v1.37") || said.contains("not an http") || said.contains("TLS"),
+            "version through the service: {said}"
+        );
         Ok(())
     })
 }
@@ -92,7 +103,8 @@ pub fn quota_and_limits(cluster: &mut Cluster) -> anyhow::Result<()> {
         k.until(LIMIT, "-n quota get quota small -o 'jsonpath={.status.hard.pods}'", |text| text == "1")?;
         k.run("-n quota run one --image=docker.io/coracle/busybox:test -- sleep 3600")?;
         let refused = k.refused("-n quota run two --image=docker.io/coracle/busybox:test -- sleep 3600")?;
-        let expected = "pods \"two\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1";
+        let expected =
+            "pods \"two\" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1";
         ensure!(refused.contains(expected), "{refused}");
         k.run("-n quota delete pod one --grace-period=0 --force")?;
         k.until(LIMIT, "-n quota get quota small -o 'jsonpath={.status.used.pods}'", |text| text == "0")?;

@@ -39,7 +39,9 @@ pub fn twenty_kills(cluster: &mut Cluster) -> anyhow::Result<()> {
             runtime.block_on(load)?.context("the load could not start")?;
             cluster.launch(&[])?;
             cluster.wait_api()?;
-            newest = runtime.block_on(check(cluster.kubeconfig.clone(), &acknowledged, newest)).context(format!("round {round}"))?;
+            newest = runtime
+                .block_on(check(cluster.kubeconfig.clone(), &acknowledged, newest))
+                .context(format!("round {round}"))?;
         }
         cluster.wait_ready()?;
         let count = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len();

@@ -44,7 +44,8 @@ spec:
         k.run("-n probes exec web -c web -- /web get http://127.0.0.1:8080/set/ready/true")?;
         k.until(LIMIT, ready, |text| text == ip)?;
 
-        let restarts = "-n probes get pod web -o 'jsonpath={.status.containerStatuses[?(@.name==\"web\")].restartCount}'";
+        let restarts =
+            "-n probes get pod web -o 'jsonpath={.status.containerStatuses[?(@.name==\"web\")].restartCount}'";
         ensure!(k.run(restarts)? == "0", "restarted too early");
         k.run("-n probes exec web -c web -- /web get http://127.0.0.1:8080/set/live/false")?;
         k.until(LIMIT, restarts, |text| text == "1")?;

@@ -45,7 +45,7 @@ pub fn names(cluster: &mut Cluster) -> anyhow::Result<()> {
     let mut seen = BTreeSet::new();
     eventually(LIMIT, || {
         let answer = k.run("exec client -- /web get http://web/hostname")?;
-        seen.insert(answer.lines().last().unwrap_or_default().to_owned());
+        seen.insert(answer.trim().lines().last().unwrap_or_default().to_owned());
         ensure!(seen == backends, "only {seen:?} of {backends:?} answered");
         Ok(())
     })?;

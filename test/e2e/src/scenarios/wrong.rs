@@ -38,7 +38,13 @@ pub fn all(cluster: &mut Cluster) -> anyhow::Result<()> {
         (&["server", &own, &output, "--disable-agent", "--https-listen-port=7443"], &["in use by another"]),
         (&["server", &foreign, &output, "--disable-agent", "--https-listen-port=7443"], &["foreign/server/db"]),
         (
-            &["server", &fresh, &output, "--https-listen-port=7443", "--container-runtime-endpoint=unix:///nonexistent.sock"],
+            &[
+                "server",
+                &fresh,
+                &output,
+                "--https-listen-port=7443",
+                "--container-runtime-endpoint=unix:///nonexistent.sock",
+            ],
             &["/nonexistent.sock", "--container-runtime-endpoint"],
         ),
         (&["scheduler", "--kubeconfig=/nonexistent"], &["/nonexistent"]),
@@ -64,7 +70,10 @@ fn manifests(cluster: &Cluster) -> anyhow::Result<()> {
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {replicas: two, selector: {}, template: {}}\n",
             "replicas",
         ),
-        ("apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: [{port: 99999}]}\n", "must be between 1 and 65535, inclusive"),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec: {ports: [{port: 99999}]}\n",
+            "must be between 1 and 65535, inclusive",
+        ),
     ];
     for (manifest, expected) in cases {
         let file = host::work_dir().join("wrong/manifest.yaml");
