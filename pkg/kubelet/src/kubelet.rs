@@ -144,6 +144,13 @@ impl Kubelet {
         self.workers.lock().contains_key(uid)
     }
 
+    /// Ends a pod that nobody deleted, because the node cannot keep it.
+    pub fn evict(&self, uid: &str, failure: crate::status::PodFailure, grace: std::time::Duration) {
+        if let Some(handle) = self.workers.lock().get(uid) {
+            handle.evict(failure, grace);
+        }
+    }
+
     /// A pod was added or changed at its source.
     pub fn upsert(&self, pod: Arc<Pod>, source: Source) {
         if source == Source::Api && pod.is_mirror() {

@@ -13,6 +13,7 @@ pub mod config;
 pub mod containerd;
 mod dns;
 mod events;
+mod eviction;
 mod fields;
 mod gc;
 mod hooks;
@@ -123,6 +124,7 @@ fn build(
     }
     let checkpoint = checkpoint::Checkpoint::open(config.root_dir.join("checkpoints"))
         .map_err(io("making the folder of checkpoints"))?;
+    let node_ip = config.node_ips.first().map_or_else(|| "127.0.0.1".to_owned(), ToString::to_string);
     let node_scope = client::Scope::object("", &config.node_name);
     let kubelet = Arc::new(kubelet::Kubelet {
         images: images::Images::new(images),
@@ -130,7 +132,7 @@ fn build(
         node: informers.as_ref().map(|i| i.get(node_scope)),
         folders: volumes::Folders::new(&config.root_dir),
         tokens: volumes::tokens::Tokens::new(config.client.clone()),
-        probes: probes::Probes::new(runtime.clone(), events.clone()),
+        probes: probes::Probes::new(runtime.clone(), events.clone(), node_ip),
         statuses: status::manager::Statuses::new(config.client.clone(), shutdown.clone()),
         pleg: Arc::new(pleg::Pleg::default()),
         crash_backoff: backoff::Backoff::kubernetes(),
@@ -159,30 +161,28 @@ async fn import_pause(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) -> Resul
     imported.map_err(|e| Error::Pause(e.to_string()))
 }
 
-/// Each loop is a task of its own and is started again if it fails.
+/// Starts a loop as a task of its own; it is started again if it fails.
+fn start_loop<F, Fut>(name: &'static str, kubelet: &Arc<kubelet::Kubelet>, run: F)
+where
+    F: Fn(Arc<kubelet::Kubelet>) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let owned = kubelet.clone();
+    supervise(name, &kubelet.shutdown, move || {
+        let work = run(owned.clone());
+        async move {
+            work.await;
+            Ok::<(), std::convert::Infallible>(())
+        }
+    });
+}
+
 fn start_loops(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) {
-    type Nothing = std::convert::Infallible;
-    let shutdown = &kubelet.shutdown;
-    let loops = kubelet.clone();
-    supervise("kubelet-pleg", shutdown, move || {
-        let kubelet = loops.clone();
-        async move { Ok::<(), Nothing>(pleg::run(kubelet).await) }
-    });
-    let loops = kubelet.clone();
-    supervise("kubelet-relist", shutdown, move || {
-        let kubelet = loops.clone();
-        async move { Ok::<(), Nothing>(pleg::relist(kubelet).await) }
-    });
-    let loops = kubelet.clone();
-    supervise("kubelet-gc", shutdown, move || {
-        let kubelet = loops.clone();
-        async move { Ok::<(), Nothing>(gc::run(kubelet).await) }
-    });
-    let loops = kubelet.clone();
-    supervise("kubelet-logs", shutdown, move || {
-        let kubelet = loops.clone();
-        async move { Ok::<(), Nothing>(logs::rotate::run(kubelet).await) }
-    });
+    start_loop("kubelet-pleg", kubelet, pleg::run);
+    start_loop("kubelet-relist", kubelet, pleg::relist);
+    start_loop("kubelet-gc", kubelet, gc::run);
+    start_loop("kubelet-logs", kubelet, logs::rotate::run);
+    start_loop("kubelet-eviction", kubelet, eviction::run);
     start_imports(kubelet, remote);
     start_sources(kubelet);
 }
@@ -201,40 +201,31 @@ fn start_imports(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) {
 }
 
 fn start_sources(kubelet: &Arc<kubelet::Kubelet>) {
-    type Nothing = std::convert::Infallible;
-    let shutdown = &kubelet.shutdown;
     if let Some(folder) = kubelet.config.static_pods_dir.clone() {
-        let loops = kubelet.clone();
-        supervise("kubelet-static-pods", shutdown, move || {
-            let (kubelet, folder) = (loops.clone(), folder.clone());
+        start_loop("kubelet-static-pods", kubelet, move |kubelet| {
+            let folder = folder.clone();
             async move {
                 static_pods::run(kubelet.clone(), folder).await;
                 kubelet.shutdown.triggered().await;
-                Ok::<(), Nothing>(())
             }
         });
     }
     let Some(informers) = kubelet.informers.clone() else {
         return;
     };
-    let loops = kubelet.clone();
-    supervise("kubelet-node", shutdown, move || {
-        let kubelet = loops.clone();
-        async move { Ok::<(), Nothing>(node::run(kubelet).await) }
+    start_loop("kubelet-node", kubelet, node::run);
+    let pods = informers.get::<k8s_openapi::api::core::v1::Pod>(kubelet::node_pods(&kubelet.config.node_name));
+    let followed = pods.clone();
+    start_loop("kubelet-pods", kubelet, move |kubelet| {
+        let pods = followed.clone();
+        async move { kubelet.follow_api(pods).await }
     });
-    let loops = kubelet.clone();
-    let pods = informers.get(kubelet::node_pods(&kubelet.config.node_name));
-    supervise("kubelet-pods", shutdown, move || {
-        let (kubelet, pods) = (loops.clone(), pods.clone());
-        async move { Ok::<(), Nothing>(kubelet.follow_api(pods).await) }
-    });
-    let loops = kubelet.clone();
-    let synced = informers.get::<k8s_openapi::api::core::v1::Pod>(kubelet::node_pods(&kubelet.config.node_name));
-    shutdown.spawn(async move {
+    let kubelet = kubelet.clone();
+    kubelet.shutdown.clone().spawn(async move {
         // Only once it is known which pods there are can be said which are orphans.
-        let known = loops.shutdown.race(synced.synced()).await;
-        if known.is_some() && loops.shutdown.race(tokio::time::sleep(Duration::from_secs(5))).await.is_some() {
-            gc::remove_orphans(&loops).await;
+        let known = kubelet.shutdown.race(pods.synced()).await;
+        if known.is_some() && kubelet.shutdown.race(tokio::time::sleep(Duration::from_secs(5))).await.is_some() {
+            gc::remove_orphans(&kubelet).await;
         }
     });
 }

@@ -12,18 +12,14 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::machine::{self, Resources};
+use super::machine::Resources;
+use crate::eviction;
 use crate::kubelet::Kubelet;
 use crate::names::NODE_IMAGES_MAX;
 
 /// Until the node is ready the state is looked at this often: everything waits for it.
 const STARTING: Duration = Duration::from_millis(100);
 const STARTING_MAX: Duration = Duration::from_secs(5);
-/// Below this much, the node takes no more pods (upstream's eviction thresholds).
-const MEMORY_MIN: i64 = 100 << 20;
-const DISK_PERCENT_MIN: u64 = 10;
-const INODE_PERCENT_MIN: u64 = 5;
-
 /// What was last said, for transition times.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
@@ -174,13 +170,8 @@ async fn images(kubelet: &Kubelet) -> Vec<api::ContainerImage> {
 type Verdict = (&'static str, bool, &'static str, String);
 
 async fn conditions(kubelet: &Arc<Kubelet>, known: &Known) -> Vec<api::NodeCondition> {
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let low_memory = machine::meminfo(&memory, "MemAvailable") < MEMORY_MIN;
-    let disk = machine::file_system(&kubelet.config.root_dir);
-    let low_disk = disk.is_some_and(|d| {
-        d.available * 100 < d.capacity * DISK_PERCENT_MIN
-            || d.inodes > 0 && d.inodes_free * 100 < d.inodes * INODE_PERCENT_MIN
-    });
+    let low_memory = eviction::memory_shortage().is_some();
+    let low_disk = eviction::disk_shortage(kubelet).is_some();
     let pressure = |kind, on, name: &'static str, bad: &'static str, good: &str, text: &str| -> Verdict {
         if on { (kind, true, bad, format!("kubelet has {text}")) } else { (kind, false, name, good.to_owned()) }
     };

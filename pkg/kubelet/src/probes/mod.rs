@@ -70,12 +70,14 @@ struct PodProbes {
 pub struct Probes {
     runtime: Arc<dyn RuntimeService>,
     events: Events,
+    /// Where pods on the host's network are probed.
+    node_ip: String,
     pods: Mutex<HashMap<String, PodProbes>>,
 }
 
 impl Probes {
-    pub fn new(runtime: Arc<dyn RuntimeService>, events: Events) -> Arc<Self> {
-        Arc::new(Self { runtime, events, pods: Mutex::default() })
+    pub fn new(runtime: Arc<dyn RuntimeService>, events: Events, node_ip: String) -> Arc<Self> {
+        Arc::new(Self { runtime, events, node_ip, pods: Mutex::default() })
     }
 
     pub fn results(&self, uid: &str) -> ProbeResults {
@@ -120,7 +122,9 @@ impl Probes {
             let key = (found.id.clone(), kind);
             if !wanted {
                 of_pod.tasks.remove(&key);
-            } else if !of_pod.tasks.contains_key(&key) {
+                continue;
+            }
+            of_pod.tasks.entry(key).or_insert_with(|| {
                 let task = Task {
                     probes: self.clone(),
                     pod: pod.clone(),
@@ -128,12 +132,14 @@ impl Probes {
                     probe: probe.clone(),
                     kind,
                     id: found.id.clone(),
-                    ip: if pod.host_network() { host_ip(pod) } else { status.ips().first().cloned() }
-                        .unwrap_or_default(),
+                    ip: match status.ips().first() {
+                        Some(ip) if !pod.host_network() => ip.clone(),
+                        _ => self.node_ip.clone(),
+                    },
                     changed: changed.clone(),
                 };
-                of_pod.tasks.insert(key, AbortOnDropHandle::new(tokio::spawn(task.run(age(found)))));
-            }
+                AbortOnDropHandle::new(tokio::spawn(task.run(age(found))))
+            });
         }
     }
 
@@ -178,10 +184,6 @@ fn last_known(pod: &Pod, container: &Container, found: &ContainerStatus) -> Prob
         },
         None => Probed::default(),
     }
-}
-
-fn host_ip(pod: &Pod) -> Option<String> {
-    pod.status.as_ref().and_then(|s| s.host_ip.clone()).or_else(|| Some("127.0.0.1".to_owned()))
 }
 
 fn age(found: &ContainerStatus) -> Duration {

@@ -203,7 +203,7 @@ impl Stats {
     pub async fn cadvisor_metrics(&self, kubelet: &Arc<Kubelet>) -> String {
         let samples = self.samples(kubelet).await;
         let mut out = String::new();
-        let families: [(&str, &str, &str, fn(&Sample) -> String); 5] = [
+        let families: [Family; 5] = [
             ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |s| {
                 seconds(s.cpu_total)
             }),
@@ -229,6 +229,9 @@ impl Stats {
         out
     }
 }
+
+/// Name, kind, help, and how to read it.
+type Family = (&'static str, &'static str, &'static str, fn(&Sample) -> String);
 
 fn container_summary(s: &mut Sample, time: &str) -> Value {
     json!({

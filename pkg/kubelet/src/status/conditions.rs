@@ -8,6 +8,7 @@ use super::Inputs;
 use super::phase::{Phase, find, is_running, terminated_code};
 use crate::pod::{PodExt as _, is_sidecar};
 
+const DISRUPTION: &str = "DisruptionTarget";
 pub const OWNED: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
 /// (status, reason, message)
@@ -41,7 +42,13 @@ pub fn compute(
             condition(kind, verdict, old.iter().find(|c| c.type_ == kind), pod.metadata.generation, inputs)
         })
         .collect();
-    let foreign = current_conditions(pod, &old).into_iter().filter(|c| !OWNED.contains(&c.type_.as_str()));
+    if let Some(failure) = inputs.failure.filter(|f| f.reason == crate::eviction::EVICTED) {
+        let verdict = (true, "TerminationByKubelet", failure.message.clone());
+        let before = old.iter().find(|c| c.type_ == DISRUPTION);
+        all.push(condition(DISRUPTION, verdict, before, pod.metadata.generation, inputs));
+    }
+    let ours: Vec<String> = all.iter().map(|c| c.type_.clone()).collect();
+    let foreign = current_conditions(pod, &old).into_iter().filter(|c| !ours.contains(&c.type_));
     all.extend(foreign);
     if !all.iter().any(|c| c.type_ == "PodScheduled") {
         all.push(condition("PodScheduled", good(), None, pod.metadata.generation, inputs));

@@ -1,3 +1,6 @@
+// Tables of cases read best as what they are.
+#![allow(clippy::type_complexity)]
+
 use serde_json::{Value, json};
 
 use super::*;
