@@ -4,9 +4,12 @@
 //! the same shape (see [`skeleton`]): informers feed keys into a work queue, `sync(key)` reads caches, a pure function
 //! plans, a thin async part applies. Start reading at [`skeleton`], then [`replicaset`].
 
+mod cluster_roles;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoint;
 mod expectations;
 mod garbage;
@@ -16,12 +19,14 @@ mod namespace;
 mod node;
 mod owner;
 mod pod;
+mod pod_gc;
 mod replicaset;
 mod root_ca;
 mod service_account;
 mod skeleton;
 mod statefulset;
 mod template;
+mod ttl_after_finished;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -87,6 +92,11 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("statefulset-controller", "statefulset-controller", statefulset::run),
         starter.start("daemon-set-controller", "daemonset-controller", daemonset::run),
         starter.start("job-controller", "job-controller", job::run),
+        starter.start("cronjob-controller", "cronjob-controller", cronjob::run),
+        starter.start("ttl-after-finished-controller", "ttl-after-finished-controller", ttl_after_finished::run),
+        starter.start("pod-garbage-collector", "pod-garbage-collector", pod_gc::run),
+        starter.start("disruption-controller", "controllermanager", disruption::run),
+        starter.start("clusterrole-aggregation-controller", "clusterrole-aggregation-controller", cluster_roles::run),
         starter.start("endpointslice-controller", "endpoint-slice-controller", endpoint::slices::run),
         starter.start("endpoint-controller", "endpoint-controller", endpoint::endpoints::run),
         starter.start(

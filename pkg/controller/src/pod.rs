@@ -30,10 +30,8 @@ pub struct SlimPod {
     /// Named container ports: name, number, protocol.
     pub ports: Box<[(CompactString, i32, CompactString)]>,
     pub phase: CompactString,
-    pub reason: CompactString,
     pub conditions: Box<[Condition]>,
     pub ips: Box<[CompactString]>,
-    pub started: Option<Timestamp>,
     pub containers: Box<[Container]>,
 }
 
@@ -236,13 +234,11 @@ struct Port {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     phase: CompactString,
-    reason: CompactString,
     conditions: Option<Vec<Condition>>,
     #[serde(rename = "podIP")]
     pod_ip: CompactString,
     #[serde(rename = "podIPs")]
     pod_ips: Option<Vec<Ip>>,
-    start_time: Option<Timestamp>,
     container_statuses: Option<Vec<ContainerStatus>>,
     init_container_statuses: Option<Vec<ContainerStatus>>,
 }
@@ -309,10 +305,8 @@ impl From<Wire> for SlimPod {
             tolerations: spec.tolerations.unwrap_or_default().into(),
             ports: named_ports(spec.containers, spec.init_containers),
             phase: status.phase,
-            reason: status.reason,
             conditions: status.conditions.unwrap_or_default().into(),
             ips: ips.into(),
-            started: status.start_time,
             containers: main.chain(init).collect(),
         }
     }

@@ -5,8 +5,7 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::json;
+use kube::api::PostParams;
 
 use super::{Sync, plan, revision, status};
 use crate::owner;
@@ -193,15 +192,10 @@ impl Sync<'_> {
             return Ok(());
         }
         let api: Api<Deployment> = Api::namespaced(self.controller.context.client.clone(), self.deployment.namespace());
-        let patch = json!({ "metadata": { "annotations": { revision::REVISION: number }, "uid": self.deployment.metadata.uid } });
-        let written = api.patch(self.deployment.name(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        // The status write at the end of the sync builds on this one, unless someone else changed the deployment too:
-        // then it must not pass for having been seen.
-        if written.metadata.generation == self.deployment.metadata.generation
-            && written.status == self.deployment.status
-        {
-            self.deployment = written.into();
-        }
+        let mut wanted = (*self.deployment).clone();
+        wanted.metadata.annotations.get_or_insert_default().insert(revision::REVISION.into(), number.into());
+        // The status write at the end of the sync builds on this one.
+        self.deployment = api.replace(self.deployment.name(), &PostParams::default(), &wanted).await?.into();
         Ok(())
     }
 

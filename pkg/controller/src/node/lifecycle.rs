@@ -39,7 +39,7 @@ struct Controller {
 }
 
 /// Pods by the node that they are on.
-pub(super) fn pods_by_node(pods: &Store<SlimPod>) -> Index<SlimPod> {
+pub(crate) fn pods_by_node(pods: &Store<SlimPod>) -> Index<SlimPod> {
     pods.index("node", |pod| if pod.node_name.is_empty() { Vec::new() } else { vec![pod.node_name.clone()] })
 }
 
