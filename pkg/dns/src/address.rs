@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use futures::TryStreamExt as _;
+use rtnetlink::packet_route::address::AddressAttribute;
 
 use crate::Error;
 
 const EEXIST: i32 = 17;
+/// Marks the address as ours: `ip address flush label lo:coracle` takes it away.
+const LABEL: &str = "lo:coracle";
 
 /// Puts `address` on the loopback interface unless some interface has it already.
 pub async fn ensure(address: IpAddr) -> Result<(), Error> {
@@ -20,7 +23,11 @@ pub async fn ensure(address: IpAddr) -> Result<(), Error> {
         let mut links = handle.link().get().match_name("lo").execute();
         let index = links.try_next().await?.map_or(1, |link| link.header.index);
         let length = if address.is_ipv4() { 32 } else { 128 };
-        match handle.address().add(index, address, length).execute().await {
+        let mut request = handle.address().add(index, address, length);
+        if address.is_ipv4() {
+            request.message_mut().attributes.push(AddressAttribute::Label(LABEL.into()));
+        }
+        match request.execute().await {
             Err(rtnetlink::Error::NetlinkError(message)) if message.raw_code().abs() == EEXIST => Ok(()),
             other => other,
         }
