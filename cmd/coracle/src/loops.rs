@@ -49,6 +49,7 @@ pub fn start_controllers(
         identity: identity::lease_identity(),
         root_ca_pem,
         timings: Timings::default(),
+        quota_usage: None,
     };
     let stop = shutdown.clone();
     component_base::task::supervise("controllers", shutdown, move || controller::run(config.clone(), stop.clone()));

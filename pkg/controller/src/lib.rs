@@ -20,6 +20,8 @@ mod node;
 mod owner;
 mod pod;
 mod pod_gc;
+mod protection;
+mod quota;
 mod replicaset;
 mod root_ca;
 mod service_account;
@@ -40,6 +42,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinHandle;
 
+pub use quota::QuotaUsage;
 pub use skeleton::{ClientFor, Error};
 
 use skeleton::Context;
@@ -64,6 +67,8 @@ pub struct Config {
     /// The certificates that every pod may verify the API server with.
     pub root_ca_pem: String,
     pub timings: Timings,
+    /// How objects count against quotas; without it the status of quotas is left to admission alone.
+    pub quota_usage: Option<Arc<dyn QuotaUsage>>,
 }
 
 /// Runs all controllers whenever this process holds the lease, until `shutdown`.
@@ -97,6 +102,8 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("pod-garbage-collector", "pod-garbage-collector", pod_gc::run),
         starter.start("disruption-controller", "controllermanager", disruption::run),
         starter.start("clusterrole-aggregation-controller", "clusterrole-aggregation-controller", cluster_roles::run),
+        starter.start("pvc-protection-controller", "pvc-protection-controller", protection::claims),
+        starter.start("pv-protection-controller", "pv-protection-controller", protection::volumes),
         starter.start("endpointslice-controller", "endpoint-slice-controller", endpoint::slices::run),
         starter.start("endpoint-controller", "endpoint-controller", endpoint::endpoints::run),
         starter.start(
@@ -114,6 +121,10 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("node-controller", "node-controller", node::lifecycle::run),
         starter.start("node-controller", "taint-eviction-controller", node::eviction::run),
     ];
+    if let Some(usage) = config.quota_usage.clone() {
+        let run = move |context| quota::run(context, usage.clone());
+        tasks.push(starter.start("resourcequota-controller", "resourcequota-controller", run));
+    }
     if let Some(cidr) = config.cluster_cidr.clone() {
         tasks.push(
             starter.start("node-controller", "cidrAllocator", move |context| node::ipam::run(context, cidr.clone())),
