@@ -158,7 +158,8 @@ impl RuntimeService for Remote {
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
-        let timeout = i64::try_from(grace.as_secs()).unwrap_or(i64::MAX);
+        // Rounded up: less would cut the grace period short.
+        let timeout = i64::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
         let request = v1::StopContainerRequest { container_id: id.to_owned(), timeout };
         gone_is_fine(call(grace.saturating_add(CALL_TIMEOUT), self.runtime().stop_container(request)).await)
     }

@@ -209,6 +209,7 @@ impl Worker {
             probes: &probes,
             waiting: &self.waiting,
             failure: self.failure.as_ref(),
+            rejected: self.failure.is_some() && !self.admitted && self.runtime.sandboxes.is_empty(),
             node_ips: &self.kubelet.config.node_ips,
             old: &self.status,
             terminating,

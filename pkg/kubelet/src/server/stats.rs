@@ -58,6 +58,10 @@ impl Stats {
                 let label = |key: &str| attributes.labels.get(key).cloned().unwrap_or_default();
                 let cpu = stats.cpu.unwrap_or_default();
                 let memory = stats.memory.unwrap_or_default();
+                if cpu.timestamp == 0 {
+                    // It has ended: the runtime still lists it.
+                    return None;
+                }
                 let total = value(&cpu.usage_core_nano_seconds);
                 let cpu_now = cpu.usage_nano_cores.as_ref().map(|v| v.value).or_else(|| {
                     let (at, earlier) = before.get(&attributes.id).copied()?;

@@ -41,7 +41,15 @@ pub fn convert(
         }
         status
     };
-    containers.iter().map(one).collect()
+    let mut statuses: Vec<api::ContainerStatus> = containers.iter().map(one).collect();
+    let has_run = |s: &api::ContainerStatus| phase::terminated_code(s).is_some();
+    if inputs.finished && kind == Kind::Main && statuses.iter().any(has_run) {
+        // A pod that ran and is over has no container that still waits.
+        for status in statuses.iter_mut().filter(|s| !has_run(s)) {
+            status.state = Some(lost(""));
+        }
+    }
+    statuses
 }
 
 /// A container that the runtime has.

@@ -36,6 +36,8 @@ pub struct Inputs<'a> {
     pub probes: &'a ProbeResults,
     pub waiting: &'a HashMap<String, Waiting>,
     pub failure: Option<&'a PodFailure>,
+    /// The node never took it on: nothing of it was or will be there.
+    pub rejected: bool,
     pub node_ips: &'a [IpAddr],
     /// The status as we last computed (or read) it: transition times and lost containers come from it.
     pub old: &'a PodStatus,
@@ -49,6 +51,9 @@ pub struct Inputs<'a> {
 /// The status of `pod`.
 pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     let old = inputs.old;
+    if inputs.rejected {
+        return rejected(pod, inputs);
+    }
     let ephemeral: Vec<_> = pod.ephemeral_containers().iter().map(as_container).collect();
     let init_statuses = containers::convert(
         pod,
@@ -98,6 +103,20 @@ pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     status.container_statuses = Some(statuses).filter(|s| !s.is_empty());
     status.ephemeral_container_statuses = Some(ephemeral_statuses).filter(|s| !s.is_empty());
     status
+}
+
+/// Only why; there are no containers to speak of.
+fn rejected(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
+    PodStatus {
+        phase: Some(phase::Phase::Failed.as_str().to_owned()),
+        reason: inputs.failure.map(|f| f.reason.clone()),
+        message: inputs.failure.map(|f| f.message.clone()),
+        start_time: inputs.old.start_time.clone().or(Some(Time(inputs.now))),
+        observed_generation: pod.metadata.generation,
+        qos_class: Some(pod.qos_class().as_str().to_owned()),
+        conditions: inputs.old.conditions.clone(),
+        ..PodStatus::default()
+    }
 }
 
 /// A pod that has failed or succeeded stays so.

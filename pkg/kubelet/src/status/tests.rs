@@ -84,6 +84,7 @@ impl Case<'_> {
                 probes: &self.probes,
                 waiting: &self.waiting.iter().map(waiting).collect(),
                 failure: None,
+                rejected: false,
                 node_ips: &[IpAddr::from([192, 0, 2, 1])],
                 old: &self.old,
                 terminating: self.finished,
