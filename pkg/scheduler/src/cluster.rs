@@ -50,7 +50,7 @@ impl NodeInfo {
     }
 
     pub fn labels(&self) -> Option<&Labels> {
-        self.node.as_ref().map(|node| &node.metadata.labels)
+        self.node.as_ref().map(|node| &*node.metadata.labels)
     }
 
     pub fn label(&self, key: &str) -> Option<&str> {
@@ -155,7 +155,7 @@ impl Cluster {
     pub fn set_node(&mut self, node: Arc<Node>) {
         let index = self.slot(&node.metadata.name.clone());
         if let Some(info) = &mut self.slots[index] {
-            if info.labels() != Some(&node.metadata.labels) {
+            if info.labels() != Some(&*node.metadata.labels) {
                 self.topologies.clear();
             }
             info.set_node(node);

@@ -187,7 +187,7 @@ impl Driver {
         let Some(pod) = change.new else { return };
         if pod.is_terminal() {
             self.forget(&key, &pod);
-        } else if !pod.spec.node_name.is_empty() {
+        } else if !pod.node_name.is_empty() {
             // Most changes of a running pod are of its status, and of no concern here.
             if change.old.is_some_and(|old| old.is_same_to_others(&pod)) {
                 return;
@@ -196,7 +196,7 @@ impl Driver {
             self.assumed.remove(&key);
             self.said.remove(&key);
             self.cluster.nominated.remove(&key);
-            let node = pod.spec.node_name.clone();
+            let node = pod.node_name.clone();
             self.cluster.place(pod, &node);
             self.note(Events::POD_PLACED);
         } else if pod.is_ours_to_schedule() && !pod.is_deleting() {

@@ -15,6 +15,7 @@ pub mod preemption;
 pub mod queue;
 pub mod resources;
 pub mod selector;
+mod shared;
 pub mod terms;
 pub mod topology;
 pub mod types;

@@ -6,9 +6,11 @@ use std::sync::{Arc, OnceLock};
 use client::Cached;
 use k8s_openapi::api::core::v1::{Affinity, Taint, Toleration, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 use crate::resources::Resources;
+use crate::shared;
 use crate::terms::Terms;
 
 pub type Labels = BTreeMap<String, String>;
@@ -25,37 +27,86 @@ pub struct Metadata {
     pub namespace: String,
     pub uid: String,
     pub resource_version: String,
-    pub labels: Labels,
-    pub deletion_timestamp: Option<String>,
+    /// Pods with equal labels share them.
+    pub labels: Arc<Labels>,
+    #[serde(deserialize_with = "is_present")]
+    pub deletion_timestamp: bool,
     pub owner_references: Vec<OwnerReference>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct OwnerReference {
-    pub kind: String,
-    pub name: String,
-    pub controller: bool,
+/// Whether a field that is only looked for is there.
+fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<IgnoredAny>::deserialize(deserializer)?.is_some())
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct OwnerReference {
+    controller: bool,
+}
+
+/// What is a pod's own, and the spec that it shares with its equals.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "Unshared")]
 pub struct Pod {
     pub metadata: Metadata,
-    #[serde(default)]
-    pub spec: PodSpec,
-    #[serde(default)]
+    pub node_name: String,
+    pub spec: Arc<PodSpec>,
     pub status: PodStatus,
-    /// Computed on first use; the spec's resources do not change under us (an update is a new object).
-    #[serde(skip)]
-    requests: OnceLock<Resources>,
-    #[serde(skip)]
+    /// Has a controller.
+    pub is_controlled: bool,
     terms: OnceLock<Option<Arc<Terms>>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// A pod as it comes.
+#[derive(Deserialize)]
+struct Unshared {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: PodSpec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+impl From<Unshared> for Pod {
+    fn from(mut pod: Unshared) -> Self {
+        let node_name = std::mem::take(&mut pod.spec.node_name);
+        // Only volumes with claims are of interest; the others' names differ from pod to pod.
+        pod.spec.volumes.retain(|volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some());
+        let owners = std::mem::take(&mut pod.metadata.owner_references);
+        pod.metadata.labels = shared::labels(std::mem::take(&mut pod.metadata.labels));
+        Self {
+            metadata: pod.metadata,
+            node_name,
+            spec: shared::spec(pod.spec),
+            status: pod.status,
+            is_controlled: owners.iter().any(|owner| owner.controller),
+            terms: OnceLock::new(),
+        }
+    }
+}
+
+/// Something computed from the rest of its struct: no part of what makes two of them equal.
+#[derive(Debug)]
+struct Computed<T>(OnceLock<T>);
+
+impl<T> Default for Computed<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T> PartialEq for Computed<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
-    pub node_name: String,
+    /// Empty in a [`Pod`], which has it itself.
+    node_name: String,
     pub scheduler_name: String,
     pub priority: i32,
     pub preemption_policy: String,
@@ -70,15 +121,17 @@ pub struct PodSpec {
     pub resources: Option<ResourceRequirements>,
     pub volumes: Vec<Volume>,
     pub host_network: bool,
+    #[serde(skip)]
+    requests: Computed<Resources>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct Named {
     pub name: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
     pub image: String,
@@ -88,13 +141,13 @@ pub struct Container {
     pub restart_policy: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
 pub struct ResourceRequirements {
     pub requests: ResourceList,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
     pub host_port: i32,
@@ -103,16 +156,16 @@ pub struct Port {
     pub protocol: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Volume {
     pub name: String,
     pub persistent_volume_claim: Option<ClaimSource>,
     /// Present for a generic ephemeral volume, whose claim is named `<pod>-<volume>`.
-    pub ephemeral: Option<serde::de::IgnoredAny>,
+    pub ephemeral: Option<IgnoredAny>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClaimSource {
     pub claim_name: String,
@@ -129,7 +182,7 @@ pub struct PodStatus {
 
 impl Pod {
     pub fn requests(&self) -> &Resources {
-        self.requests.get_or_init(|| Resources::of_pod(&self.spec))
+        self.spec.requests.0.get_or_init(|| Resources::of_pod(&self.spec))
     }
 
     /// The pod's inter-pod affinity, if it has any.
@@ -140,7 +193,7 @@ impl Pod {
     /// Whether this and its successor take the same room, on the same node, and look the same to other pods' rules.
     pub fn is_same_to_others(&self, new: &Self) -> bool {
         self.metadata.uid == new.metadata.uid
-            && self.spec.node_name == new.spec.node_name
+            && self.node_name == new.node_name
             && self.metadata.labels == new.metadata.labels
             && self.is_deleting() == new.is_deleting()
             && self.is_terminal() == new.is_terminal()
@@ -153,16 +206,12 @@ impl Pod {
     }
 
     pub fn is_deleting(&self) -> bool {
-        self.metadata.deletion_timestamp.is_some()
+        self.metadata.deletion_timestamp
     }
 
     /// Waiting for a node, and for this scheduler to find it.
     pub fn is_ours_to_schedule(&self) -> bool {
-        self.spec.node_name.is_empty() && self.spec.scheduler_name == DEFAULT_SCHEDULER && !self.is_terminal()
-    }
-
-    pub fn controller(&self) -> Option<&OwnerReference> {
-        self.metadata.owner_references.iter().find(|owner| owner.controller)
+        self.node_name.is_empty() && self.spec.scheduler_name == DEFAULT_SCHEDULER && !self.is_terminal()
     }
 
     /// The host ports that the pod takes: (address, protocol, port).

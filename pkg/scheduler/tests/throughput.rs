@@ -104,3 +104,41 @@ fn decisions_a_second() {
         measure(name, 1000, pods, &extra);
     }
 }
+
+/// What a pod costs in memory: the part of the budget of all caches together that the scheduler takes.
+#[test]
+#[ignore = "a measurement"]
+fn bytes_a_pod() {
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+    };
+    let pods = 50_000;
+    let before = resident();
+    let kept: Vec<_> = (0..pods).map(typical).collect();
+    let after = resident();
+    eprintln!("{} bytes a pod ({} pods)", (after - before) / pods, kept.len());
+    assert_eq!(kept.len(), pods);
+}
+
+/// A pod as a ReplicaSet makes it and the kubelet reports it.
+fn typical(n: usize) -> Arc<Pod> {
+    let text = format!(
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"web-7754b849c6-{n:05}","generateName":"web-7754b849c6-","namespace":"default",
+        "uid":"6b07017c-93ec-422e-913b-{n:012}","resourceVersion":"{n}","creationTimestamp":"2026-11-21T03:06:26Z",
+        "labels":{{"app":"web","pod-template-hash":"7754b849c6"}},
+        "ownerReferences":[{{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"web-7754b849c6","uid":"6b07017c-93ec-422e-913b-de7","controller":true,"blockOwnerDeletion":true}}]}},
+        "spec":{{"volumes":[{{"name":"kube-api-access-{n:05}","projected":{{"sources":[{{"serviceAccountToken":{{"expirationSeconds":3607,"path":"token"}}}}]}}}}],
+        "containers":[{{"name":"web","image":"docker.io/coracle/web:v1","resources":{{"requests":{{"cpu":"100m","memory":"100Mi"}}}},
+        "volumeMounts":[{{"name":"kube-api-access-{n:05}","readOnly":true,"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}}],
+        "terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"IfNotPresent"}}],
+        "restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","serviceAccountName":"default","serviceAccount":"default",
+        "nodeName":"node-{}","securityContext":{{}},"schedulerName":"default-scheduler","priority":0,"enableServiceLinks":true,"preemptionPolicy":"PreemptLowerPriority",
+        "tolerations":[{{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}},
+        {{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}}]}},
+        "status":{{"phase":"Running","startTime":"2026-11-21T03:06:26Z","podIP":"10.42.0.2","qosClass":"Burstable"}}}}"#,
+        n % 1000
+    );
+    Arc::new(serde_json::from_str(&text).unwrap())
+}

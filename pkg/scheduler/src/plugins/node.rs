@@ -77,7 +77,7 @@ impl Plugin for Name {
     }
 
     fn pre_filter(&self, pod: &Arc<Pod>, _: &mut Cluster) -> Filtered {
-        let name = &pod.spec.node_name;
+        let name = &pod.node_name;
         Ok((!name.is_empty()).then(|| Box::new(NameFilter(name.clone())) as Box<dyn Filter>))
     }
 }

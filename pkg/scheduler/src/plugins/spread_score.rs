@@ -20,7 +20,7 @@ const INDIVIDUAL: [&str; 3] =
 /// Upstream's defaults for pods of a controller that say nothing themselves: spread over hosts (skew 3), zones (skew 5).
 /// The pods that belong together are found by the labels that their controller gave them all.
 fn default_constraints(pod: &Pod) -> Vec<Constraint> {
-    if !pod.spec.topology_spread_constraints.is_empty() || pod.controller().is_none() {
+    if !pod.spec.topology_spread_constraints.is_empty() || !pod.is_controlled {
         return Vec::new();
     }
     let labels = pod.metadata.labels.iter().filter(|(key, _)| !INDIVIDUAL.contains(&key.as_str()));
