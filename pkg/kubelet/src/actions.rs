@@ -116,12 +116,27 @@ pub fn should_restart(pod: &Pod, container: &Container, status: Option<&Containe
         State::Running => false,
         // A container that was made but never ran: its start failed.
         State::Created | State::Unknown => true,
+        State::Exited if rule_restarts(container, status.exit_code) => true,
         State::Exited => match container.restart_policy.as_deref().unwrap_or(pod.restart_policy()) {
             "Never" => false,
             "OnFailure" => status.exit_code != 0,
             _ => true,
         },
     }
+}
+
+/// The first rule that fits an exit code goes before the restart policy.
+fn rule_restarts(container: &Container, exit_code: i32) -> bool {
+    container.restart_policy_rules.iter().flatten().any(|rule| {
+        let codes = rule.exit_codes.as_ref();
+        let listed = codes.is_some_and(|c| c.values.iter().flatten().any(|v| *v == exit_code));
+        let fits = match codes.map(|c| c.operator.as_str()) {
+            Some("In") => listed,
+            Some("NotIn") => !listed,
+            _ => false,
+        };
+        fits && rule.action == "Restart"
+    })
 }
 
 struct Plan<'a, H> {

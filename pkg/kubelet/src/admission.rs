@@ -28,6 +28,7 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeView) -> Result<(), PodF
     if ports_conflict(pod, others) {
         return Err(predicate("NodePorts"));
     }
+    check_sysctls(pod)?;
     if let Some(os) = pod.pod_spec().os.as_ref().filter(|os| os.name != "linux") {
         let message = format!("Failed to admit pod as the OS field doesn't match node OS: {}", os.name);
         return Err(PodFailure { reason: "PodOSNotSupported".to_owned(), message });
@@ -39,7 +40,8 @@ fn predicate(name: &str) -> PodFailure {
     PodFailure { reason: name.to_owned(), message: format!("Predicate {name} failed") }
 }
 
-fn fits(pod: &Pod, others: &[Arc<Pod>], node: &NodeView) -> Result<(), PodFailure> {
+/// Whether what the pod asks for is free.
+pub fn fits(pod: &Pod, others: &[Arc<Pod>], node: &NodeView) -> Result<(), PodFailure> {
     let short = |resource: &str, requested: i64, used: i64, capacity: i64| {
         let message = format!(
             "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
@@ -62,6 +64,39 @@ fn fits(pod: &Pod, others: &[Arc<Pod>], node: &NodeView) -> Result<(), PodFailur
         if requested > 0 && requested + used > capacity(name) {
             return short(name, requested, used, capacity(name));
         }
+    }
+    Ok(())
+}
+
+/// Kernel parameters that are the pod's own and harm nobody else.
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+];
+
+fn check_sysctls(pod: &Pod) -> Result<(), PodFailure> {
+    let sysctls = pod.pod_spec().security_context.as_ref().and_then(|s| s.sysctls.as_ref());
+    for sysctl in sysctls.into_iter().flatten() {
+        let name = sysctl.name.replace('/', ".");
+        let refusal = if !SAFE_SYSCTLS.contains(&name.as_str()) {
+            "not allowlisted"
+        } else if pod.host_network() && name.starts_with("net.") {
+            "not allowed with host net enabled"
+        } else {
+            continue;
+        };
+        let message = format!("forbidden sysctl: {:?} {refusal}", sysctl.name);
+        return Err(PodFailure { reason: "SysctlForbidden".to_owned(), message });
     }
     Ok(())
 }
@@ -180,6 +215,15 @@ mod tests {
         assert_eq!(judge(affinity("size", "Gt", json!(["4"])), &[]), "");
         assert_eq!(judge(affinity("size", "Lt", json!(["5"])), &[]), bad);
         assert_eq!(judge(affinity("nope", "DoesNotExist", json!([])), &[]), "");
+    }
+
+    #[test]
+    fn only_safe_sysctls_pass() {
+        let sysctl =
+            |name: &str| json!({"containers": [], "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
+        assert_eq!(judge(sysctl("kernel.shm_rmid_forced"), &[]), "");
+        let refused = "SysctlForbidden: forbidden sysctl: \"kernel.msgmax\" not allowlisted";
+        assert_eq!(judge(sysctl("kernel.msgmax"), &[]), refused);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use client::{Change, Informers, Scope};
 use component_base::Shutdown;
 use cri::RuntimeService;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::node::v1::RuntimeClass;
 use parking_lot::Mutex;
 
 use crate::admission::NodeView;
@@ -86,6 +87,19 @@ impl Kubelet {
             visible.extend(store.list_namespace(pod.namespace()));
         }
         Ok(crate::runtime::env::service_variables(visible.iter().map(|s| &**s)))
+    }
+
+    /// The runtime's name for the pod's RuntimeClass; empty for the default.
+    pub async fn runtime_handler(&self, pod: &Pod) -> Result<String, String> {
+        let Some(class) = pod.pod_spec().runtime_class_name.as_deref().filter(|name| !name.is_empty()) else {
+            return Ok(String::new());
+        };
+        let informers = self.informers.as_ref().ok_or("this node has no API server to ask for the RuntimeClass")?;
+        let classes = informers.get::<RuntimeClass>(Scope::object("", class));
+        let synced = tokio::time::timeout(std::time::Duration::from_secs(10), classes.synced()).await;
+        synced.map_err(|_| format!("RuntimeClass \"{class}\" was not read in time"))?;
+        let found = classes.store().get("", class);
+        found.map(|found| found.handler.clone()).ok_or_else(|| format!("RuntimeClass \"{class}\" not found"))
     }
 
     /// The pods that use the node now, without the one with this uid.

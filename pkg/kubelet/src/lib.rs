@@ -28,6 +28,7 @@ pub mod pause;
 mod pleg;
 mod pod;
 mod probes;
+mod resize;
 mod resources;
 mod runtime;
 mod server;

@@ -1,6 +1,7 @@
 //! One task per pod: brings what runs in line with what is wanted, one step at a time, and reports the status.
 
 mod lifecycle;
+mod resize;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kubelet::Kubelet;
 use crate::objects::Objects;
 use crate::pod::PodExt as _;
+use crate::resize::Given;
 use crate::runtime::PodRuntimeStatus;
 use crate::status::{PodFailure, Waiting};
 
@@ -66,6 +68,8 @@ impl Handle {
             admitted: false,
             wake_at: None,
             failures: 0,
+            given: Given::load(&kubelet.folders.pod(pod.uid())),
+            resize_pending: None,
         };
         if pod.is_deleting() {
             handle.stop.cancel();
@@ -130,6 +134,9 @@ struct Worker {
     wake_at: Option<Instant>,
     /// Syncs that failed in a row.
     failures: u32,
+    /// What running containers were given, and why they do not get what they want now.
+    given: Given,
+    resize_pending: Option<Waiting>,
 }
 
 /// After a failed sync (the runtime is away, a volume cannot be made): again after this, and longer each time. What the
@@ -208,6 +215,8 @@ impl Worker {
             runtime: &self.runtime,
             probes: &probes,
             waiting: &self.waiting,
+            given: &self.given,
+            resize_pending: self.resize_pending.as_ref(),
             failure: self.failure.as_ref(),
             rejected: self.failure.is_some() && !self.admitted && self.runtime.sandboxes.is_empty(),
             node_ips: &self.kubelet.config.node_ips,

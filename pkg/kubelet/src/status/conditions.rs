@@ -8,6 +8,8 @@ use super::Inputs;
 use super::phase::{Phase, find, is_running, terminated_code};
 use crate::pod::{PodExt as _, is_sidecar};
 
+/// A condition that goes away again.
+pub const RESIZE_PENDING: &str = "PodResizePending";
 const DISRUPTION: &str = "DisruptionTarget";
 pub const OWNED: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
 
@@ -42,13 +44,21 @@ pub fn compute(
             condition(kind, verdict, old.iter().find(|c| c.type_ == kind), pod.metadata.generation, inputs)
         })
         .collect();
+    if let Some(why) = inputs.resize_pending {
+        let before = old.iter().find(|c| c.type_ == RESIZE_PENDING);
+        let mut pending =
+            condition(RESIZE_PENDING, (true, "", why.message.clone()), before, pod.metadata.generation, inputs);
+        pending.reason = Some(why.reason.clone());
+        all.push(pending);
+    }
     if let Some(failure) = inputs.failure.filter(|f| f.reason == crate::eviction::EVICTED) {
         let verdict = (true, "TerminationByKubelet", failure.message.clone());
         let before = old.iter().find(|c| c.type_ == DISRUPTION);
         all.push(condition(DISRUPTION, verdict, before, pod.metadata.generation, inputs));
     }
     let ours: Vec<String> = all.iter().map(|c| c.type_.clone()).collect();
-    let foreign = current_conditions(pod, &old).into_iter().filter(|c| !ours.contains(&c.type_));
+    let foreign =
+        current_conditions(pod, &old).into_iter().filter(|c| !ours.contains(&c.type_) && c.type_ != RESIZE_PENDING);
     all.extend(foreign);
     if !all.iter().any(|c| c.type_ == "PodScheduled") {
         all.push(condition("PodScheduled", good(), None, pod.metadata.generation, inputs));

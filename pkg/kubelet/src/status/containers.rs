@@ -32,7 +32,7 @@ pub fn convert(
         };
         show_why_it_waits(pod, container, &mut status, inputs, kind);
         set_readiness(container, &mut status, inputs, kind);
-        set_resources(container, &mut status);
+        set_resources(container, &mut status, inputs);
         let all = pod.all_containers().count() + pod.ephemeral_containers().len();
         for terminated in
             [&mut status.state, &mut status.last_state].into_iter().flatten().flat_map(|s| &mut s.terminated)
@@ -155,8 +155,10 @@ fn is_started(container: &api::Container, probed: Probed) -> bool {
 }
 
 /// What the container was given, as in-place resizing shows it.
-fn set_resources(container: &api::Container, status: &mut api::ContainerStatus) {
-    let Some(resources) = container.resources.as_ref().filter(|r| r.requests.is_some() || r.limits.is_some()) else {
+fn set_resources(container: &api::Container, status: &mut api::ContainerStatus, inputs: &Inputs<'_>) {
+    let id = status.container_id.as_deref().unwrap_or_default().trim_start_matches("containerd://");
+    let given = inputs.given.get(id).or(container.resources.as_ref());
+    let Some(resources) = given.filter(|r| r.requests.is_some() || r.limits.is_some()) else {
         if phase::is_running(status) {
             status.resources = Some(api::ResourceRequirements::default());
         }

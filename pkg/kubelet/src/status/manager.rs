@@ -192,8 +192,11 @@ fn changed_conditions(old: Option<Value>, new: Option<Value>) -> Vec<Value> {
         conditions::OWNED.contains(&kind.as_str())
             || !old.iter().any(|o| o.get("type").and_then(Value::as_str) == Some(&kind))
     };
+    let is_pending = |c: &Value| c.get("type").and_then(Value::as_str) == Some(conditions::RESIZE_PENDING);
+    let over = old.iter().any(is_pending) && !new.iter().any(is_pending);
+    let removal = over.then(|| json!({"type": conditions::RESIZE_PENDING, "$patch": "delete"}));
     new.into_iter()
-        .filter(ours)
+        .filter(|c| ours(c) || is_pending(c))
         .filter(|c| !old.contains(c))
         .map(|mut c| {
             // What an earlier condition said must not stay behind.
@@ -204,6 +207,7 @@ fn changed_conditions(old: Option<Value>, new: Option<Value>) -> Vec<Value> {
             }
             c
         })
+        .chain(removal)
         .collect()
 }
 

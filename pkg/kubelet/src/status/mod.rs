@@ -35,6 +35,9 @@ pub struct Inputs<'a> {
     pub runtime: &'a PodRuntimeStatus,
     pub probes: &'a ProbeResults,
     pub waiting: &'a HashMap<String, Waiting>,
+    /// What running containers were given, and why a change of it waits.
+    pub given: &'a crate::resize::Given,
+    pub resize_pending: Option<&'a Waiting>,
     pub failure: Option<&'a PodFailure>,
     /// The node never took it on: nothing of it was or will be there.
     pub rejected: bool,

@@ -83,6 +83,8 @@ impl Case<'_> {
                 runtime: &runtime,
                 probes: &self.probes,
                 waiting: &self.waiting.iter().map(waiting).collect(),
+                given: &crate::resize::Given::default(),
+                resize_pending: None,
                 failure: None,
                 rejected: false,
                 node_ips: &[IpAddr::from([192, 0, 2, 1])],

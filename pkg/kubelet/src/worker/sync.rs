@@ -36,6 +36,7 @@ impl Worker {
             return Ok(Next::Stop);
         }
         self.kubelet.probes.sync(pod, &self.runtime, &self.changed);
+        self.resize(pod).await;
         self.report(pod, false, false);
         if self.is_finished() {
             return Ok(Next::Stop);
@@ -48,6 +49,7 @@ impl Worker {
         }
         let outcome = self.act(pod, actions).await;
         self.observe(pod).await?;
+        self.given.follow(pod, &self.runtime);
         self.kubelet.probes.sync(pod, &self.runtime, &self.changed);
         self.report(pod, false, false);
         outcome?;
@@ -184,8 +186,8 @@ impl Worker {
     async fn create_sandbox(&mut self, pod: &Arc<Pod>, config: &v1::PodSandboxConfig) -> Result<String, String> {
         let logs = sandbox::log_directory(pod);
         std::fs::create_dir_all(&logs).map_err(|e| format!("making {}: {e}", logs.display()))?;
-        let handler = pod.pod_spec().runtime_class_name.as_deref().unwrap_or_default();
-        match self.kubelet.runtime.run_pod_sandbox(config.clone(), handler).await {
+        let handler = self.kubelet.runtime_handler(pod).await?;
+        match self.kubelet.runtime.run_pod_sandbox(config.clone(), &handler).await {
             Ok(id) => {
                 self.kubelet.pleg.remember(&id, pod.uid());
                 self.observe(pod).await?;
