@@ -47,6 +47,8 @@ pub struct Kubelet {
     pub machine: Machine,
     pub crash_backoff: Backoff,
     pub checkpoint: Option<Checkpoint>,
+    /// The static pods of the manifests, for those who mirror them.
+    pub static_pods: tokio::sync::watch::Sender<Vec<Arc<Pod>>>,
     pub(crate) workers: Mutex<HashMap<String, Handle>>,
     pub(crate) this: OnceLock<Weak<Kubelet>>,
 }

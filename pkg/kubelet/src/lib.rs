@@ -21,6 +21,7 @@ mod images;
 mod import;
 mod kubelet;
 mod logs;
+mod mirror;
 mod names;
 mod node;
 mod objects;
@@ -138,6 +139,7 @@ fn build(
         pleg: Arc::new(pleg::Pleg::default()),
         crash_backoff: backoff::Backoff::kubernetes(),
         checkpoint: config.client.is_some().then_some(checkpoint),
+        static_pods: tokio::sync::watch::Sender::default(),
         workers: parking_lot::Mutex::default(),
         this: OnceLock::new(),
         shutdown: shutdown.clone(),
@@ -216,6 +218,8 @@ fn start_sources(kubelet: &Arc<kubelet::Kubelet>) {
     };
     start_loop("kubelet-node", kubelet, node::run);
     let pods = informers.get::<k8s_openapi::api::core::v1::Pod>(kubelet::node_pods(&kubelet.config.node_name));
+    let mirrored = pods.clone();
+    start_loop("kubelet-mirror-pods", kubelet, move |kubelet| mirror::run(kubelet, mirrored.clone()));
     let followed = pods.clone();
     start_loop("kubelet-pods", kubelet, move |kubelet| {
         let pods = followed.clone();

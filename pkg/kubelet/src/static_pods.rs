@@ -30,6 +30,7 @@ pub async fn run(kubelet: Arc<Kubelet>, folder: PathBuf) {
             kubelet.upsert(pod.clone(), Source::Static);
         }
         known = found;
+        kubelet.static_pods.send_replace(known.values().cloned().collect());
         let Ok(watcher) = &watcher else {
             return;
         };

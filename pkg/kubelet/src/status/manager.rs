@@ -52,7 +52,7 @@ impl Statuses {
         let known = pod.status.clone().unwrap_or_default();
         let (sender, receiver) = watch::channel((pod.clone(), status));
         let (sent_sender, sent) = watch::channel(known);
-        if let Some(client) = self.client.clone().filter(|_| !pod.is_static()) {
+        if let Some(client) = self.client.clone() {
             let shutdown = self.shutdown.clone();
             self.shutdown.spawn(async move { shutdown.race(send(client, receiver, sent_sender)).await });
         }
@@ -139,6 +139,9 @@ async fn deliver(client: &client::Client, pod: &Pod, body: &Value) -> Result<(),
     match api.patch_status(pod.name(), &PatchParams::default(), &Patch::Strategic(body)).await {
         Ok(_) => Ok(()),
         // Another pod has the name by now, or none.
+        Err(kube::Error::Api(status)) if status.code == 404 && pod.is_static() => {
+            Err(Failure::Retry("its mirror pod is not there yet".to_owned()))
+        }
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Err(Failure::Gone),
         Err(error) => Err(Failure::Retry(error.to_string())),
     }
@@ -167,7 +170,9 @@ fn patch(old: &PodStatus, new: &PodStatus, pod: &Pod) -> Option<Value> {
     if changes.is_empty() {
         return None;
     }
-    Some(json!({"metadata": {"uid": pod.uid()}, "status": changes}))
+    // The mirror of a static pod has a uid of its own.
+    let metadata = if pod.is_static() { json!({}) } else { json!({"uid": pod.uid()}) };
+    Some(json!({"metadata": metadata, "status": changes}))
 }
 
 /// These lists merge by address in a strategic patch: what is no longer in them must be deleted by name.
