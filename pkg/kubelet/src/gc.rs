@@ -134,7 +134,8 @@ impl ImageGc {
         now: Instant,
     ) -> Result<u64, cri::Error> {
         let mut unused: Vec<v1::Image> = images.into_iter().filter(|i| !i.pinned && !is_used(i, used)).collect();
-        unused.retain(|i| !i.repo_tags.iter().any(|t| t == crate::pause::IMAGE));
+        let kept = crate::import::imported(&crate::import::records(&kubelet.config));
+        unused.retain(|i| !i.repo_tags.iter().any(|t| t == crate::pause::IMAGE || kept.contains(t)));
         unused.sort_by_key(|image| self.seen.get(&image.id).map(|(first, last)| (*last, *first)));
         let mut freed = 0;
         for image in unused {

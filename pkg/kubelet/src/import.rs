@@ -4,7 +4,7 @@ mod archive;
 mod docker;
 mod oci;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -148,6 +148,18 @@ pub async fn folder(containerd: &Containerd, images: &Arc<dyn ImageService>, fol
     if let Ok(text) = serde_json::to_vec(&known) {
         let _ = fs::write(records, text);
     }
+}
+
+/// Where is written down what was imported.
+pub fn records(config: &crate::Config) -> PathBuf {
+    config.root_dir.join("imported-images.json")
+}
+
+/// Names of images that came from archives. They cannot be pulled again, so they are never collected.
+pub fn imported(records: &Path) -> HashSet<String> {
+    let known: Option<BTreeMap<PathBuf, Record>> =
+        fs::read(records).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    known.into_iter().flatten().flat_map(|(_, record)| record.names).collect()
 }
 
 fn is_archive(path: &Path) -> bool {

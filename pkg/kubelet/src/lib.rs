@@ -197,7 +197,7 @@ fn start_imports(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) {
     };
     let (kubelet, containerd) = (kubelet.clone(), remote.containerd());
     kubelet.shutdown.clone().spawn(async move {
-        let records = kubelet.config.root_dir.join("imported-images.json");
+        let records = import::records(&kubelet.config);
         import::folder(&containerd, kubelet.images.service(), &folder, &records).await;
         kubelet.notify_all();
     });

@@ -130,7 +130,7 @@ pub fn describes_and_explains(cluster: &mut Cluster) -> anyhow::Result<()> {
 pub fn namespace_deletion(cluster: &mut Cluster) -> anyhow::Result<()> {
     let k = &cluster.kubectl;
     k.run("create namespace doomed")?;
-    k.run("-n doomed create deployment idle --image=docker.io/coracle/busybox:test --replicas=2 -- sleep 3600")?;
+    k.run("-n doomed create deployment idle --image=docker.io/coracle/web:v1 --replicas=2")?;
     k.run("-n doomed create configmap settings --from-literal=a=b")?;
     k.run("-n doomed wait --for=condition=Available deployment/idle --timeout=60s")?;
     k.run("delete namespace doomed --timeout=90s")?;
