@@ -3,6 +3,7 @@
 mod index;
 mod plan;
 mod policy;
+mod track;
 
 use std::collections::HashMap;
 use std::sync::Arc;
