@@ -98,6 +98,9 @@ async fn create(client: &client::Client, kubelet: &Kubelet, pod: &Pod) -> Result
             tracing::warn!(pod = pod.describe(), %error, "mirror pod was not made; trying again");
             Err(error)
         }
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            kubelet.statuses.resend(pod.uid());
+            Ok(())
+        }
     }
 }

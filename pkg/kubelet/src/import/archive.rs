@@ -128,3 +128,65 @@ fn clean(path: &Path) -> String {
     }
     parts.join("/")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::pause;
+
+    /// An OCI layout of the pause image, under `name`.
+    fn layout(name: &str) -> Vec<u8> {
+        let image = pause::image().expect("an image");
+        let index = json!({"schemaVersion": 2, "manifests": [{"mediaType": image.manifest.media_type,
+            "digest": image.manifest.digest, "size": image.manifest.data.len(),
+            "annotations": {"org.opencontainers.image.ref.name": name}}]});
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut add = |path: &str, data: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(data.len() as u64);
+            header.set_mode(0o644);
+            archive.append_data(&mut header, path, data).expect("appended");
+        };
+        add("./index.json", index.to_string().as_bytes());
+        for blob in [&image.layer, &image.config, &image.manifest] {
+            add(&format!("blobs/{}", blob.digest.replace(':', "/")), &blob.data);
+        }
+        archive.into_inner().expect("an archive")
+    }
+
+    #[test]
+    fn plain_and_compressed_layouts_are_read_leaves_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plain = layout("example.com/pause:1");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&plain).expect("packed");
+        let zstd = zstd::encode_all(plain.as_slice(), 1).expect("packed");
+        for (name, data) in [("a.tar", plain), ("a.tar.gz", gzip.finish().expect("packed")), ("a.tar.zst", zstd)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, data).expect("written");
+            let contents = read(&path).expect(name);
+            assert_eq!(contents.names.first().map(|(n, _)| n.as_str()), Some("example.com/pause:1"), "{name}");
+            let image = pause::image().expect("an image");
+            let order: Vec<&str> = contents.parts.iter().map(|p| p.digest.as_str()).collect();
+            assert_eq!(order, [&image.config.digest, &image.layer.digest, &image.manifest.digest], "{name}");
+            assert_eq!(contents.parts[2].references.len(), 2, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.tar");
+        for (data, says) in
+            [(layout("tag-only"), "names no image"), (vec![0; 1024], "neither"), (b"junk".to_vec(), "archive")]
+        {
+            std::fs::write(&path, data).expect("written");
+            let error = read(&path).err().expect("refused").to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -23,7 +23,7 @@ const FLUSH: Duration = Duration::from_secs(10);
 struct Entry {
     status: watch::Sender<(Arc<Pod>, PodStatus)>,
     /// Counts what was sent: equal to the sender's version when all is.
-    sent: watch::Receiver<PodStatus>,
+    sent: watch::Sender<PodStatus>,
 }
 
 /// The statuses of all pods on the node.
@@ -51,10 +51,10 @@ impl Statuses {
         }
         let known = pod.status.clone().unwrap_or_default();
         let (sender, receiver) = watch::channel((pod.clone(), status));
-        let (sent_sender, sent) = watch::channel(known);
+        let sent = watch::Sender::new(known);
         if let Some(client) = self.client.clone() {
-            let shutdown = self.shutdown.clone();
-            self.shutdown.spawn(async move { shutdown.race(send(client, receiver, sent_sender)).await });
+            let (shutdown, delivered) = (self.shutdown.clone(), sent.clone());
+            self.shutdown.spawn(async move { shutdown.race(send(client, receiver, delivered)).await });
         }
         entries.insert(pod.uid().to_owned(), Entry { status: sender, sent });
     }
@@ -76,11 +76,19 @@ impl Statuses {
     /// Waits, but not for ever, until the last status was sent.
     pub async fn flush(&self, uid: &str) {
         let Some((wanted, mut sent)) =
-            self.entries.lock().get(uid).map(|e| (e.status.borrow().1.clone(), e.sent.clone()))
+            self.entries.lock().get(uid).map(|e| (e.status.borrow().1.clone(), e.sent.subscribe()))
         else {
             return;
         };
         let _ = tokio::time::timeout(FLUSH, sent.wait_for(|sent| *sent == wanted)).await;
+    }
+
+    /// The object was made anew: its status is sent as a whole.
+    pub fn resend(&self, uid: &str) {
+        if let Some(entry) = self.entries.lock().get(uid) {
+            entry.sent.send_replace(PodStatus::default());
+            entry.status.send_modify(|_| {});
+        }
     }
 
     pub fn forget(&self, uid: &str) {
