@@ -83,7 +83,8 @@ fn kernel() -> Vec<Finding> {
     let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     findings.push(Finding {
         what: "overlay file system".to_owned(),
-        remedy: (!filesystems.contains("\toverlay")).then(|| "modprobe overlay, or a kernel with CONFIG_OVERLAY_FS".to_owned()),
+        remedy: (!filesystems.contains("\toverlay"))
+            .then(|| "modprobe overlay, or a kernel with CONFIG_OVERLAY_FS".to_owned()),
         needed: true,
     });
     findings

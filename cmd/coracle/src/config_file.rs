@@ -179,7 +179,12 @@ mod tests {
         let mut arguments = vec!["coracle", "server", config.as_str()];
         arguments.extend(extra);
         let expanded = expand(arguments.into_iter().map(OsString::from).collect())?;
-        Ok(expanded.into_iter().map(|a| a.to_string_lossy().into_owned()).filter(|a| !a.starts_with("--config")).skip(2).collect())
+        Ok(expanded
+            .into_iter()
+            .map(|a| a.to_string_lossy().into_owned())
+            .filter(|a| !a.starts_with("--config"))
+            .skip(2)
+            .collect())
     }
 
     #[test]
@@ -189,12 +194,16 @@ mod tests {
             ("config.yaml.d/10.yaml", "tls-san+: b.example\nhttps-listen-port: 8443\n"),
         ];
         let flags = expand_with(&files, &[]).expect("the files are good");
-        assert_eq!(flags, ["--disable-agent", "--https-listen-port=8443", "--tls-san=a.example", "--tls-san=b.example"]);
+        assert_eq!(
+            flags,
+            ["--disable-agent", "--https-listen-port=8443", "--tls-san=a.example", "--tls-san=b.example"]
+        );
     }
 
     #[test]
     fn the_command_line_wins() {
-        let flags = expand_with(&[("config.yaml", "https-listen-port: 7443")], &["--https-listen-port=1"]).expect("good");
+        let flags =
+            expand_with(&[("config.yaml", "https-listen-port: 7443")], &["--https-listen-port=1"]).expect("good");
         assert_eq!(flags, ["--https-listen-port=1"]);
     }
 

@@ -49,7 +49,7 @@ pub fn start_controllers(
         identity: identity::lease_identity(),
         root_ca_pem,
         timings: Timings::default(),
-        quota_usage: None,
+        quota_usage: Some(Arc::new(crate::quota::AdmissionUsage)),
     };
     let stop = shutdown.clone();
     component_base::task::supervise("controllers", shutdown, move || controller::run(config.clone(), stop.clone()));

@@ -9,6 +9,7 @@ mod loops;
 mod node;
 mod options;
 mod passthrough;
+mod quota;
 mod server;
 
 use std::process::ExitCode;

@@ -95,8 +95,16 @@ fn runtime_options(site: &Site) -> kubelet::containerd::Options {
 
 fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -> anyhow::Result<()> {
     let (options, agent) = (&site.options, site.options.common.data_dir.join("agent"));
-    let sans = pki::Sans { hostnames: vec![site.node_name.clone(), "localhost".into()], ips: vec![site.node_ip, IpAddr::from([127, 0, 0, 1])] };
-    let leaf = site.pki.server_leaf("serving-kubelet", &format!("system:node:{}", site.node_name), &["system:nodes"], &sans)?;
+    let sans = pki::Sans {
+        hostnames: vec![site.node_name.clone(), "localhost".into()],
+        ips: vec![site.node_ip, IpAddr::from([127, 0, 0, 1])],
+    };
+    let leaf = site.pki.server_leaf(
+        "serving-kubelet",
+        &format!("system:node:{}", site.node_name),
+        &["system:nodes"],
+        &sans,
+    )?;
     let identity = pki::Identity::new(&leaf)?;
     let tls = pki::tls::server_config(&identity, pki::tls::roots([site.pki.client_ca().cert()])?)?;
     let mut config = kubelet::Config::new(&site.node_name, agent.join("kubelet"), plan.runtime);
@@ -110,8 +118,11 @@ fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -
     config.node_labels.extend(plan.labels);
     config.node_taints = plan.taints;
     config.max_pods = options.node.max_pods;
-    config.server =
-        Some(kubelet::config::Server { address: options.api.bind_address, port: options.node.kubelet_port, tls: tls.into() });
+    config.server = Some(kubelet::config::Server {
+        address: options.api.bind_address,
+        port: options.node.kubelet_port,
+        tls: tls.into(),
+    });
     let stop = shutdown.clone();
     supervise("kubelet", shutdown, move || kubelet::run(config.clone(), stop.clone()));
     Ok(())
@@ -199,7 +210,8 @@ fn start_dns(site: &Site, client: Client, shutdown: &Shutdown) {
 
 fn parse_label(text: &str) -> anyhow::Result<(String, String)> {
     let (key, value) = text.split_once('=').with_context(|| format!("--node-label {text}: expected KEY=VALUE"))?;
-    let problems = [apimachinery::validation::is_qualified_name(key), apimachinery::validation::is_valid_label_value(value)];
+    let problems =
+        [apimachinery::validation::is_qualified_name(key), apimachinery::validation::is_valid_label_value(value)];
     match problems.concat().first() {
         Some(problem) => bail!("--node-label {text}: {problem}"),
         None => Ok((key.to_owned(), value.to_owned())),

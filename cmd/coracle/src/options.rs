@@ -87,7 +87,13 @@ pub struct ApiOptions {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub tls_san: Vec<String>,
     /// Where to write the administrator's kubeconfig
-    #[arg(long, short = 'o', value_name = "FILE", env = "CORACLE_KUBECONFIG_OUTPUT", default_value = "/etc/coracle/coracle.yaml")]
+    #[arg(
+        long,
+        short = 'o',
+        value_name = "FILE",
+        env = "CORACLE_KUBECONFIG_OUTPUT",
+        default_value = "/etc/coracle/coracle.yaml"
+    )]
     pub write_kubeconfig: PathBuf,
     /// File mode of the kubeconfig, octal
     #[arg(long, value_name = "MODE", default_value = "600", value_parser = parse_mode)]
@@ -205,8 +211,13 @@ impl NetworkOptions {
         if self.cluster_cidr.prefix_len() > 24 {
             return Err(format!("--cluster-cidr {} is too small: each node needs a /24", self.cluster_cidr));
         }
-        if self.cluster_cidr.contains(&self.service_cidr.network()) || self.service_cidr.contains(&self.cluster_cidr.network()) {
-            return Err(format!("--cluster-cidr {} and --service-cidr {} overlap", self.cluster_cidr, self.service_cidr));
+        if self.cluster_cidr.contains(&self.service_cidr.network())
+            || self.service_cidr.contains(&self.cluster_cidr.network())
+        {
+            return Err(format!(
+                "--cluster-cidr {} and --service-cidr {} overlap",
+                self.cluster_cidr, self.service_cidr
+            ));
         }
         Ok(())
     }
@@ -265,7 +276,8 @@ mod tests {
 
     #[test]
     fn an_unknown_flag_is_an_error_with_a_suggestion() {
-        let error = Cli::try_parse_from(["coracle", "server", "--cluster-cdir=10.0.0.0/8"]).expect_err("refused").to_string();
+        let error =
+            Cli::try_parse_from(["coracle", "server", "--cluster-cdir=10.0.0.0/8"]).expect_err("refused").to_string();
         assert!(error.contains("--cluster-cidr"), "{error}");
     }
 }

@@ -40,7 +40,9 @@ pub fn ctr(options: &Passthrough) -> anyhow::Result<()> {
 fn readable(path: &Path) -> anyhow::Result<PathBuf> {
     match std::fs::File::open(path) {
         Ok(_) => Ok(path.to_owned()),
-        Err(error) => bail!("{}: {error}; is the server running, are you root, or is KUBECONFIG to be set?", path.display()),
+        Err(error) => {
+            bail!("{}: {error}; is the server running, are you root, or is KUBECONFIG to be set?", path.display())
+        }
     }
 }
 

@@ -120,7 +120,9 @@ async fn listen(site: &Site) -> anyhow::Result<TcpListener> {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!("port {} is in use by another process; stop it or give another --https-listen-port", address.port())
         }
-        Err(error) => Err(error).with_context(|| format!("listening on {address} (--bind-address, --https-listen-port)")),
+        Err(error) => {
+            Err(error).with_context(|| format!("listening on {address} (--bind-address, --https-listen-port)"))
+        }
     }
 }
 
@@ -146,12 +148,17 @@ fn api_server(site: &Site, storage: storage::Storage, shutdown: &Shutdown) -> an
 
     let clock = Arc::new(SystemClock);
     let audience = format!("https://kubernetes.default.svc.{}", network.cluster_domain);
-    let issuer =
-        Arc::new(auth::token::Issuer::new(site.pki.service_account_key().clone(), &audience, &[&audience], clock.clone()));
+    let issuer = Arc::new(auth::token::Issuer::new(
+        site.pki.service_account_key().clone(),
+        &audience,
+        &[&audience],
+        clock.clone(),
+    ));
     let lister = Arc::new(apiserver::reader::TokenLister(registry.clone()));
     let verifier = Arc::new(auth::token::Verifier::new(&issuer, Vec::new(), lister, clock));
     let tokens = Arc::new(auth::authn::BearerToken(vec![verifier]));
-    let certificates = auth::authn::X509::new(pki::ClientVerifier::new(pki::tls::roots([site.pki.client_ca().cert()])?)?);
+    let certificates =
+        auth::authn::X509::new(pki::ClientVerifier::new(pki::tls::roots([site.pki.client_ca().cert()])?)?);
     let known = auth::authn::Union(vec![Arc::new(certificates), tokens.clone()]);
     let authenticator = Arc::new(auth::authn::Anonymous::only_on(known, ANONYMOUS_PATHS));
 

@@ -11,6 +11,8 @@ mod streams;
 mod web;
 mod wrong;
 
+use std::time::Duration;
+
 pub use self::clients::kube_client;
 use crate::cluster::Cluster;
 
@@ -44,6 +46,9 @@ fn in_namespace(
     scenario: impl FnOnce(&mut Cluster) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     cluster.kubectl.run(&format!("create namespace {namespace}"))?;
+    // Pods need it, and a controller makes it.
+    let account = format!("-n {namespace} get serviceaccount default -o name");
+    cluster.kubectl.until(Duration::from_secs(30), &account, |_| true)?;
     let outcome = scenario(cluster);
     let removed = cluster.kubectl.run(&format!("delete namespace {namespace} --wait=false"));
     outcome.and(removed.map(drop))

@@ -35,7 +35,7 @@ pub fn all(cluster: &mut Cluster) -> anyhow::Result<()> {
         (&["server", &config], &["bad.yaml", "did you mean \"cluster-cidr\""]),
         (&["server", "--config=/nonexistent.yaml"], &["/nonexistent.yaml", "no such file"]),
         (&["server", &fresh, &output, "--disable-agent"], &["6443", "in use", "--https-listen-port"]),
-        (&["server", &own, &output, "--disable-agent", "--https-listen-port=7443"], &["in use by another"]),
+        (&["server", &own, &output, "--disable-agent", "--https-listen-port=7443"], &["is in use by process"]),
         (&["server", &foreign, &output, "--disable-agent", "--https-listen-port=7443"], &["foreign/server/db"]),
         (
             &[
