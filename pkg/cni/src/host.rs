@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use serde_json::json;
 
 use crate::ipam::Ipam;
-use crate::{Error, config, hostports, link, nft};
+use crate::{Error, config, firewall, hostports, link, nft};
 
 /// The name under which the runtime finds the plugin.
 pub const PLUGIN: &str = "coracle-cni";
@@ -61,7 +61,8 @@ pub fn configure(options: &Options) -> Result<(), Error> {
     // Connections to 127.0.0.1 may be sent on to a pod by a host port; `guard-loopback` keeps pods out.
     set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", options.bridge), "1")?;
     nft::apply(&ruleset(options))?;
-    restore_hostports(options)?;
+    firewall::accept_pods(options.cluster_cidr);
+    hostports::restore(&options.data_dir)?;
     install_plugins(&options.bin_dir)?;
     write_conflist(options)
 }
@@ -117,13 +118,8 @@ table ip {TABLE} {{
     )
 }
 
-/// Maps the host ports of pods that outlived the process before this one.
-fn restore_hostports(options: &Options) -> Result<(), Error> {
-    hostports::restore(&options.data_dir)
-}
-
 fn install_plugins(bin_dir: &Path) -> Result<(), Error> {
-    let program = std::env::current_exe().map_err(Error::io("finding the running program"))?;
+    let program = running_program()?;
     fs::create_dir_all(bin_dir).map_err(Error::io(format!("creating {}", bin_dir.display())))?;
     install_link(&program, &bin_dir.join(PLUGIN))?;
     // A host that has the real one keeps it.
@@ -132,6 +128,13 @@ fn install_plugins(bin_dir: &Path) -> Result<(), Error> {
         Ok(existing) if !existing.is_symlink() => Ok(()),
         _ => install_link(&program, &loopback),
     }
+}
+
+/// The running program's path; of one that was replaced meanwhile, its successor's.
+fn running_program() -> Result<PathBuf, Error> {
+    let program = std::env::current_exe().map_err(Error::io("finding the running program"))?;
+    let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.filter(|path| path.exists()).unwrap_or(program))
 }
 
 fn install_link(program: &Path, link: &Path) -> Result<(), Error> {

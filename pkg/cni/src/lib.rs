@@ -10,6 +10,7 @@
 
 pub mod config;
 mod error;
+mod firewall;
 mod host;
 mod hostports;
 pub mod ipam;

@@ -168,9 +168,15 @@ fn pods_reach_each_other_the_world_and_are_reached_by_host_ports() {
     assert_eq!(spaces.seen_by("a", "0.0.0.0:80", "node", "127.0.0.1:8081"), address("10.99.1.1"), "from loopback");
     assert_eq!(spaces.seen_by("a", "0.0.0.0:80", "a", "172.20.0.1:8081"), address("10.99.1.1"), "hairpin");
 
+    // A firewall that drops what is forwarded, as Docker sets it up. (Only where iptables is installed.)
+    let policy = ["netns", "exec", &node_ns, "iptables", "-P", "FORWARD", "DROP"];
+    if Command::new("ip").args(policy).output().is_ok_and(|output| output.status.success()) {
+        assert_eq!(spaces.seen_by("a", "0.0.0.0:80", "b", "10.99.1.2:80"), None, "dropped by the firewall");
+    }
     // A restart of the node's process makes the rules anew and keeps the host ports of running pods.
     spaces.within("node", || cni::configure(&node.options)).unwrap();
     assert_eq!(spaces.seen_by("a", "0.0.0.0:80", "world", "172.20.0.1:8081"), address("172.20.0.2"), "after restart");
+    assert_eq!(spaces.seen_by("a", "0.0.0.0:80", "b", "10.99.1.2:80"), address(b), "pods are let through");
 
     node.call("DEL", "a", json!([])).unwrap();
     node.call("DEL", "a", json!([])).expect("twice is no error");
