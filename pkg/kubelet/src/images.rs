@@ -90,12 +90,19 @@ impl Images {
             );
             return failed(reason::INVALID_IMAGE, message);
         };
+        let key = failure_key(pod, &image);
+        let under_way = self.pulls.lock().get(&key).cloned();
+        if let Some(pull) = under_way {
+            return match pull.now_or_never() {
+                None => Outcome::Pulling,
+                Some(result) => self.finished(&key, name, &image, result).await,
+            };
+        }
         let present = match self.service.image_status(&image).await {
             Ok(present) => present,
             Err(error) => return failed("ImageInspectError", format!("Failed to inspect image \"{name}\": {error}")),
         };
         let policy = container.image_pull_policy.as_deref().unwrap_or_else(|| default_policy(name));
-        let key = failure_key(pod, &image);
         match (policy, present) {
             ("Never", None) => {
                 let message = format!("Container image \"{name}\" is not present with pull policy of Never");
@@ -106,31 +113,22 @@ impl Images {
                 observer.present(name);
                 Outcome::Present(image)
             }
-            (_, present) => self.pull(pod, name, &image, &key, present, secrets, sandbox, observer, done).await,
+            _ => self.pull(name, &image, &key, secrets, sandbox, observer, done),
         }
     }
 
-    async fn pull(
+    /// Starts a pull, unless one failed a short while ago.
+    fn pull(
         self: &Arc<Self>,
-        pod: &Pod,
         name: &str,
         image: &str,
         key: &str,
-        present: Option<v1::Image>,
         secrets: &[Arc<Secret>],
         sandbox: &v1::PodSandboxConfig,
         observer: &Arc<dyn PullObserver>,
         done: impl Fn() + Send + 'static,
     ) -> Outcome {
         let now = Timestamp::now();
-        let pending = format!("{}/{image}", pod.uid());
-        let under_way = self.pulls.lock().get(&pending).cloned();
-        if let Some(pull) = under_way {
-            return match pull.now_or_never() {
-                None => Outcome::Pulling,
-                Some(result) => self.finished(&pending, key, name, image, result, present).await,
-            };
-        }
         let before = self.failures.lock().get(key).cloned();
         if let Some((at, error)) = before
             && self.backoff.remaining(key, at, now).is_some()
@@ -157,7 +155,7 @@ impl Images {
         }
         .boxed();
         let pull = pull.shared();
-        self.pulls.lock().insert(pending, pull.clone());
+        self.pulls.lock().insert(key.to_owned(), pull.clone());
         tokio::spawn(async move {
             let _ = pull.await;
             done();
@@ -165,16 +163,8 @@ impl Images {
         Outcome::Pulling
     }
 
-    async fn finished(
-        &self,
-        pending: &str,
-        key: &str,
-        name: &str,
-        image: &str,
-        result: Result<String, String>,
-        present: Option<v1::Image>,
-    ) -> Outcome {
-        self.pulls.lock().remove(pending);
+    async fn finished(&self, key: &str, name: &str, image: &str, result: Result<String, String>) -> Outcome {
+        self.pulls.lock().remove(key);
         match result {
             Err(error) => {
                 let now = Timestamp::now();
@@ -187,10 +177,9 @@ impl Images {
                 self.failures.lock().remove(key);
                 match self.service.image_status(image).await {
                     Ok(Some(image)) => Outcome::Present(image),
-                    Ok(None) => present.map_or_else(
-                        || failed("ImageInspectError", format!("image \"{name}\" is gone again after it was pulled")),
-                        Outcome::Present,
-                    ),
+                    Ok(None) => {
+                        failed("ImageInspectError", format!("image \"{name}\" is gone again after it was pulled"))
+                    }
                     Err(error) => failed("ImageInspectError", format!("Failed to inspect image \"{name}\": {error}")),
                 }
             }

@@ -90,8 +90,10 @@ impl Handle {
 
     pub fn update(&self, pod: Arc<Pod>) {
         let stop = pod.is_deleting();
-        self.desired.lock().pod = pod;
-        self.wake(stop);
+        let before = std::mem::replace(&mut self.desired.lock().pod, pod.clone());
+        if concerns_us(&before, &pod) {
+            self.wake(stop);
+        }
     }
 
     pub fn remove(&self) {
@@ -116,6 +118,25 @@ impl Handle {
         }
         self.changed.notify_one();
     }
+}
+
+/// False for the echo of a status that we sent ourselves: there is nothing to look at.
+fn concerns_us(before: &Pod, now: &Pod) -> bool {
+    let of_others = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let foreign = conditions.filter(|c| !crate::status::conditions::OWNED.contains(&c.type_.as_str()));
+        foreign.map(|c| (c.type_.clone(), c.status.clone())).collect::<Vec<_>>()
+    };
+    let (old, new) = (&before.metadata, &now.metadata);
+    before.spec != now.spec
+        || old.generation != new.generation
+        || old.labels != new.labels
+        || old.annotations != new.annotations
+        || old.finalizers != new.finalizers
+        || old.deletion_timestamp != new.deletion_timestamp
+        || old.deletion_grace_period_seconds != new.deletion_grace_period_seconds
+        || before.is_terminal() != now.is_terminal()
+        || of_others(before) != of_others(now)
 }
 
 struct Worker {

@@ -144,3 +144,19 @@ async fn a_running_pod_is_left_alone_after_our_restart() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(bench.fake.calls(), before);
 }
+
+#[test]
+fn the_echo_of_our_own_status_is_no_news() {
+    let pod = |label: &str, conditions: Value, phase: &str| -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p", "labels": {"l": label}},
+            "status": {"phase": phase, "conditions": conditions}}))
+        .expect("a pod")
+    };
+    let ours = json!([{"type": "Ready", "status": "True"}]);
+    let gate = json!([{"type": "example.com/gate", "status": "True"}]);
+    let base = pod("a", json!([]), "Pending");
+    assert!(!concerns_us(&base, &pod("a", ours, "Running")));
+    assert!(concerns_us(&base, &pod("b", json!([]), "Pending")));
+    assert!(concerns_us(&base, &pod("a", gate, "Pending")));
+    assert!(concerns_us(&base, &pod("a", json!([]), "Failed")));
+}
