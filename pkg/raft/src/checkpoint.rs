@@ -84,8 +84,9 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     pub(crate) fn open(disk: Arc<dyn Disk>) -> Result<Self, CheckpointError> {
-        let database = open(&*disk)?;
-        Ok(Self { disk, database: Mutex::new(Some(database)) })
+        // The first checkpoint makes the file; a first start has better things to do.
+        let database = if Self::exists(&*disk)? { Some(open(&*disk)?) } else { None };
+        Ok(Self { disk, database: Mutex::new(database) })
     }
 
     /// Whether a checkpoint file is there.
@@ -95,8 +96,9 @@ impl Checkpoint {
 
     /// Reads everything.
     pub(crate) fn load(&self) -> Result<(Meta, Vec<Record>), CheckpointError> {
-        let mut database = self.database.lock();
-        let transaction = usable(&mut database, &*self.disk)?.begin_read()?;
+        let database = self.database.lock();
+        let Some(database) = &*database else { return Ok((Meta::default(), Vec::new())) };
+        let transaction = database.begin_read()?;
         let meta = match transaction.open_table(META)?.get("state")? {
             Some(bytes) => postcard::from_bytes(bytes.value()).map_err(|error| damaged(&error))?,
             None => Meta::default(),

@@ -25,6 +25,9 @@ pub(crate) struct Machine {
 struct Shared {
     store: Arc<Store>,
     checkpoint: Checkpoint,
+    /// Held from taking the changes until they are written: a second writer in between would store an applied index
+    /// whose changes are still on their way.
+    writing: Mutex<()>,
     state: Mutex<State>,
     /// Told when enough has come together for a checkpoint.
     due: Notify,
@@ -55,6 +58,7 @@ impl Machine {
         let shared = Shared {
             store,
             checkpoint,
+            writing: Mutex::new(()),
             state: Mutex::new(state),
             due: Notify::new(),
             due_bytes,
@@ -62,6 +66,11 @@ impl Machine {
             checkpoint_failures: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// How many members the group has, as far as it was applied.
+    pub(crate) fn members(&self) -> usize {
+        self.shared.state.lock().membership.nodes().count()
     }
 
     pub(crate) fn applied(&self) -> Option<LogId> {
@@ -83,6 +92,7 @@ impl Machine {
 
     /// Writes the changes since the last checkpoint. Blocks on the disk. False when there were none.
     pub(crate) fn write_checkpoint(&self) -> Result<bool, CheckpointError> {
+        let _writing = self.shared.writing.lock();
         let (meta, changes, bytes) = {
             let mut state = self.shared.state.lock();
             if state.applied == state.durable.last_log_id {
@@ -206,6 +216,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
             revision: snapshot.revision().get(),
         };
         let work = tokio::task::spawn_blocking(move || {
+            let _writing = machine.shared.writing.lock();
             machine.shared.checkpoint.replace(&stored, &snapshot).map_err(io::Error::other)?;
             let mut state = machine.shared.state.lock();
             machine.shared.store.restore_snapshot(&snapshot);

@@ -245,8 +245,12 @@ impl Node {
     pub async fn shutdown(&self) {
         self.proposals.close();
         self.tasks.lock().drain(..).for_each(|task| task.abort());
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(%error, "the raft core did not stop cleanly");
+        tokio::select! {
+            stopped = self.raft.shutdown() => if let Err(error) = stopped {
+                tracing::warn!(%error, "the raft core did not stop cleanly");
+            },
+            // It may be waiting for a vote to be written by a log that cannot write: then the log ends first.
+            () = self.give_up_failing_log() => {}
         }
         self.store.close();
         let (machine, log) = (self.machine.clone(), self.log.clone());
@@ -262,6 +266,16 @@ impl Node {
         }
         // Last: from here on another process may have the directory.
         self.directory.lock().take();
+    }
+
+    /// Closes the log if it cannot write. Never returns.
+    async fn give_up_failing_log(&self) {
+        self.log.failure().await;
+        let log = self.log.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || log.close()).await {
+            tracing::warn!(%error, "closing the log failed");
+        }
+        std::future::pending().await
     }
 
     /// Ticks only while there are others to hear from: a group of one has nothing to time.
@@ -355,8 +369,13 @@ fn load(config: &Config, disk: &Arc<dyn Disk>, store: Arc<Store>) -> Result<(Log
             purged.map_or(0, |log_id| log_id.index()),
         )));
     }
-    if last.is_none() && applied.is_some() {
-        return Err(corrupt("there is a checkpoint but no log: files are missing".to_owned()));
+    // With peers, power may be lost between taking over their state and noting that in the log.
+    if last < applied && machine.members() < 2 {
+        return Err(corrupt(format!(
+            "the checkpoint ends at entry {}, the log at entry {}: log files are missing",
+            applied.map_or(0, |log_id| log_id.index()),
+            last.map_or(0, |log_id| log_id.index()),
+        )));
     }
     Ok((log, machine))
 }
