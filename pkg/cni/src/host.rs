@@ -1,16 +1,16 @@
 //! What a node needs before its first pod: forwarding, the bridge, masquerading, the plugin's names and its configuration.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde_json::json;
 
 use crate::ipam::Ipam;
-use crate::{Error, config, firewall, hostports, link, nft};
+use crate::{Error, config, firewall, hostports, link, nft, plugin};
 
 /// The name under which the runtime finds the plugin.
 pub const PLUGIN: &str = "coracle-cni";
@@ -62,6 +62,7 @@ pub fn configure(options: &Options) -> Result<(), Error> {
     set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", options.bridge), "1")?;
     nft::apply(&ruleset(options))?;
     firewall::accept_pods(options.cluster_cidr);
+    release_leaks(options)?;
     hostports::restore(&options.data_dir)?;
     install_plugins(&options.bin_dir)?;
     write_conflist(options)
@@ -116,6 +117,26 @@ table ip {TABLE} {{
 }}
 "#
     )
+}
+
+/// Gives back what belongs to pods whose interface is gone: their end was never told to the plugin. What is younger than a
+/// moment may just be in the making.
+fn release_leaks(options: &Options) -> Result<(), Error> {
+    const YOUNG: Duration = Duration::from_secs(60);
+    let names = link::with_netlink(async |netlink| netlink.names().await)?;
+    let attached = |id: &str, interface: &str| names.contains(&plugin::host_interface(id, interface));
+    let ipam = Ipam::open(&options.data_dir, options.pod_cidr.trunc())?;
+    let young = |address: Ipv4Addr| ipam.age(address).is_none_or(|age| age < YOUNG);
+    let freed = ipam.release_addresses(|address, id, interface| !attached(id, interface) && !young(address))?;
+    for (id, interface) in hostports::recorded(&options.data_dir)? {
+        if ipam.find(&id, &interface)?.is_none() {
+            hostports::remove(&options.data_dir, &id, &interface)?;
+        }
+    }
+    if !freed.is_empty() {
+        tracing::info!(?freed, "gave back addresses of pods that are gone");
+    }
+    Ok(())
 }
 
 fn install_plugins(bin_dir: &Path) -> Result<(), Error> {
@@ -177,17 +198,6 @@ fn write_conflist(options: &Options) -> Result<(), Error> {
     let fresh = path.with_extension("new");
     fs::write(&fresh, text).map_err(failed())?;
     fs::rename(&fresh, &path).map_err(failed())
-}
-
-/// Gives back the addresses and host ports of containers that `alive` does not hold: what a crash between the runtime and
-/// the plugin may leave behind.
-pub fn garbage_collect(options: &Options, alive: &HashSet<String>) -> Result<Vec<Ipv4Addr>, Error> {
-    for (id, interface) in hostports::recorded(&options.data_dir)? {
-        if !alive.contains(&id) {
-            hostports::remove(&options.data_dir, &id, &interface)?;
-        }
-    }
-    Ipam::open(&options.data_dir, options.pod_cidr.trunc())?.release_where(|id, _| !alive.contains(id))
 }
 
 /// The MTU of the interface with the default route.

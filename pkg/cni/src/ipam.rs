@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use rustix::fs::{FlockOperation, flock};
@@ -97,9 +98,20 @@ impl Ipam {
 
     /// Gives back all that `stale` says of a container id and an interface; returns the freed addresses.
     pub fn release_where(&self, stale: impl Fn(&str, &str) -> bool) -> Result<Vec<Ipv4Addr>, Error> {
+        self.release_addresses(|_, id, name| stale(id, name))
+    }
+
+    /// How long ago an address was reserved.
+    pub fn age(&self, address: Ipv4Addr) -> Option<Duration> {
+        let metadata = fs::metadata(self.dir.join(address.to_string())).ok()?;
+        metadata.modified().ok()?.elapsed().ok()
+    }
+
+    /// The same as [`Self::release_where`], with the address at hand.
+    pub fn release_addresses(&self, stale: impl Fn(Ipv4Addr, &str, &str) -> bool) -> Result<Vec<Ipv4Addr>, Error> {
         let mut freed = Vec::new();
         self.each(|address, id, name| {
-            if stale(id, name) {
+            if stale(address, id, name) {
                 fs::remove_file(self.dir.join(address.to_string())).map_err(self.failed("writing to"))?;
                 freed.push(address);
             }

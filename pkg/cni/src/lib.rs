@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use error::Error;
-pub use host::{CONFLIST, Options, PLUGIN, configure, detect_mtu, garbage_collect};
+pub use host::{CONFLIST, Options, PLUGIN, configure, detect_mtu};
 
 /// The largest configuration that is read from standard input.
 const CONFIG_MAX: u64 = 4 << 20;

@@ -1,5 +1,6 @@
 //! Links, addresses and routes by netlink, in the namespace of the calling thread.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::os::fd::RawFd;
 
@@ -44,6 +45,13 @@ impl Netlink {
             Err(error) if errno(&error) == ENODEV => Ok(None),
             Err(error) => Err(Error::netlink(format!("looking for interface {name}"))(error)),
         }
+    }
+
+    /// The names of all interfaces.
+    pub async fn names(&self) -> Result<HashSet<String>, Error> {
+        let links = self.0.link().get().execute().try_collect::<Vec<_>>().await;
+        let attributes = links.map_err(Error::netlink("listing interfaces"))?.into_iter().flat_map(|l| l.attributes);
+        Ok(attributes.filter_map(|a| if let LinkAttribute::IfName(name) = a { Some(name) } else { None }).collect())
     }
 
     async fn require(&self, name: &str) -> Result<Link, Error> {
