@@ -40,6 +40,14 @@ async fn live(disk: &Arc<SimDisk>, known: &Arc<Mutex<Acknowledged>>, life: u64) 
     };
     check(&node, &known.lock());
     let callers: Vec<_> = (0..3).map(|caller| tokio::spawn(work(node.clone(), known.clone(), life, caller))).collect();
+    // Checkpoints get in each other's way and in that of the shutdown.
+    let checkpoints = node.clone();
+    tokio::spawn(async move {
+        for _ in 0..3 {
+            // Failing is the disk's right here.
+            let _ = checkpoints.checkpoint().await;
+        }
+    });
     let all = futures::future::join_all(callers);
     let done = tokio::select! {
         results = all => { results.into_iter().for_each(|result| result.expect("a caller")); true }
