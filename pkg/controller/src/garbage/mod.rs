@@ -242,3 +242,6 @@ impl Collector {
         self.absent.lock().0.contains(uid)
     }
 }
+
+#[cfg(test)]
+mod tests;
