@@ -79,30 +79,35 @@ where
         tracing::info!(lease = elector.election.name, identity = elector.election.identity, "became leader");
         let term = shutdown.child();
         let mut leading = std::pin::pin!(lead(term.clone()));
-        let lost = tokio::select! {
-            () = &mut leading => false,
-            () = elector.renew() => true,
-            () = shutdown.triggered() => false,
+        let end = tokio::select! {
+            () = &mut leading => End::Returned,
+            () = elector.renew() => End::Lost,
+            () = shutdown.triggered() => End::Stopping,
         };
         term.trigger();
-        if lost {
-            tracing::warn!(lease = elector.election.name, "lost the lease; stopping what runs under it");
-            leading.await;
-        } else {
-            // The lease is kept while the loops wind down, if they have not ended already.
-            let ending = shutdown.is_triggered();
-            if ending {
-                tokio::select! {
-                    () = &mut leading => {}
-                    () = elector.renew() => {}
-                }
+        match end {
+            End::Lost => {
+                tracing::warn!(lease = elector.election.name, "lost the lease; stopping what runs under it");
+                leading.await;
+                continue;
             }
-            elector.release().await;
-            if !ending {
-                sleep(elector.election.timings.retry_period).await;
-            }
+            // The lease is kept while the loops wind down.
+            End::Stopping => tokio::select! {
+                () = &mut leading => {}
+                () = elector.renew() => {}
+            },
+            End::Returned => {}
         }
+        elector.release().await;
+        shutdown.race(sleep(elector.election.timings.retry_period)).await;
     }
+}
+
+/// Why a term ended.
+enum End {
+    Returned,
+    Lost,
+    Stopping,
 }
 
 struct Elector {

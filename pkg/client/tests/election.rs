@@ -1,5 +1,7 @@
 //! Leader election against one Lease that honours resourceVersion, in paused time.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The reflector against recorded answers: continuity, disconnects, 410, and no deletion lost.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
 mod fake;
 
 use std::time::Duration;
