@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 
+use crate::metrics;
+
 /// How long one resolver may take, and all of them together.
 const TRY_LIMIT: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(5);
@@ -83,6 +85,7 @@ impl Forwarder {
         let (flight, mine) = {
             let mut state = self.state.lock();
             if let Some(known) = state.cache.get(&question).filter(|known| known.until > now) {
+                metrics::remembered();
                 return Ok(aged(known, now));
             }
             match state.in_flight.get(&question) {

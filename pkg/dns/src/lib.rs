@@ -10,6 +10,7 @@
 mod address;
 mod cluster;
 pub mod forward;
+mod metrics;
 pub mod server;
 pub mod types;
 pub mod zone;

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::Error;
 use crate::forward::{Forwarder, Question, UDP_PAYLOAD};
+use crate::metrics;
 use crate::zone::{Answer, Cluster, Zone};
 
 /// Questions that wait for a resolver, and TCP connections, at once; more are turned away.
@@ -299,6 +300,7 @@ fn failure(mut response: Message) -> Message {
 
 /// The bytes of an answer; what does not fit loses its extras and then its records, which tells the client to use TCP.
 fn encode(response: &Message, limit: u16) -> Option<Vec<u8>> {
+    metrics::answered(response.metadata.response_code);
     let bytes = response.to_vec().ok()?;
     if bytes.len() <= usize::from(limit) {
         return Some(bytes);

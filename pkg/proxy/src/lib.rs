@@ -9,6 +9,7 @@
 mod apply;
 mod conntrack;
 mod health;
+mod metrics;
 pub mod model;
 pub mod rules;
 pub mod ruleset;

@@ -12,6 +12,7 @@ use crate::Config;
 use crate::apply::{self, Error};
 use crate::conntrack::{self, Stale};
 use crate::health::HealthPorts;
+use crate::metrics;
 use crate::model::{PortRules, compute_ports};
 use crate::rules::compute_ruleset;
 use crate::ruleset::Ruleset;
@@ -128,12 +129,14 @@ impl Proxy {
             if let Err(error) = apply::apply(&script).await {
                 let text = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 tracing::error!(%error, cause = text, "Services are not up to date on this node; trying again");
+                metrics::FAILURES.inc();
                 self.applied = None;
                 self.retry = (self.retry * 2).min(RETRY_MAX);
                 return self.retry;
             }
             self.applied = Some(wanted);
             self.retry = RETRY_MIN;
+            metrics::SYNC_SECONDS.observe(started.elapsed().as_secs_f64());
             let bytes = script.len();
             tracing::debug!(services = self.computed.len(), bytes, elapsed = ?started.elapsed(), "synced rules");
         }
