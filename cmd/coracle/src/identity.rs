@@ -1,6 +1,7 @@
 //! Who this machine and its parts are: names, addresses, and the users as whom the loops act.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use apimachinery::UserInfo;
@@ -37,6 +38,19 @@ pub fn own_address() -> IpAddr {
 pub fn lease_identity() -> String {
     let host = host_name().unwrap_or_else(|_| "unknown".to_owned());
     format!("{host}_{}", uuid::Uuid::new_v4())
+}
+
+/// The identity of the server on one data folder: kept in `file`, so that a server that was killed takes its own Leases
+/// up again at once. The store's lock keeps a second process off the folder.
+pub fn kept(file: &Path) -> anyhow::Result<String> {
+    if let Ok(text) = std::fs::read_to_string(file)
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let identity = lease_identity();
+    pki::write_private(file, identity.as_bytes()).with_context(|| file.display().to_string())?;
+    Ok(identity)
 }
 
 /// A client that calls the server in this process as `user`.

@@ -14,7 +14,7 @@ use crate::options::{ControllerOptions, LoopOptions};
 /// `coracle scheduler`
 pub async fn scheduler(options: LoopOptions) -> anyhow::Result<()> {
     let client = connect(&options.kubeconfig, "coracle-scheduler").await?;
-    until_signal(move |shutdown| start_scheduler(client, &shutdown)).await
+    until_signal(move |shutdown| start_scheduler(client, identity::lease_identity(), &shutdown)).await
 }
 
 /// `coracle controller-manager`
@@ -25,29 +25,39 @@ pub async fn controllers(options: ControllerOptions) -> anyhow::Result<()> {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("--root-ca-file {}", file.display()))?,
         None => ca_of(kubeconfig)?,
     };
-    let cluster_cidr = options.cluster_cidr.to_string();
-    until_signal(move |shutdown| start_controllers(client, None, cluster_cidr, root_ca, &shutdown)).await
+    let controllers = Controllers {
+        client,
+        client_for: None,
+        cluster_cidr: options.cluster_cidr.to_string(),
+        root_ca_pem: root_ca,
+        identity: identity::lease_identity(),
+    };
+    until_signal(move |shutdown| start_controllers(controllers, &shutdown)).await
 }
 
-pub fn start_scheduler(client: Client, shutdown: &Shutdown) {
-    let config = scheduler::Config { client, identity: identity::lease_identity(), timings: Timings::default() };
+pub fn start_scheduler(client: Client, identity: String, shutdown: &Shutdown) {
+    let config = scheduler::Config { client, identity, timings: Timings::default() };
     shutdown.spawn(scheduler::run(config, shutdown.clone()));
 }
 
-pub fn start_controllers(
-    client: Client,
-    client_for: Option<controller::ClientFor>,
-    cluster_cidr: String,
-    root_ca_pem: String,
-    shutdown: &Shutdown,
-) {
+/// What the controllers need to know.
+pub struct Controllers {
+    pub client: Client,
+    pub client_for: Option<controller::ClientFor>,
+    pub cluster_cidr: String,
+    pub root_ca_pem: String,
+    /// Tells processes apart in the Lease.
+    pub identity: String,
+}
+
+pub fn start_controllers(options: Controllers, shutdown: &Shutdown) {
     let config = controller::Config {
-        client,
-        client_for,
+        client: options.client,
+        client_for: options.client_for,
         informers: None,
-        cluster_cidr: Some(cluster_cidr),
-        identity: identity::lease_identity(),
-        root_ca_pem,
+        cluster_cidr: Some(options.cluster_cidr),
+        identity: options.identity,
+        root_ca_pem: options.root_ca_pem,
         timings: Timings::default(),
         quota_usage: Some(Arc::new(crate::quota::AdmissionUsage)),
     };

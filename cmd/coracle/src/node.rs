@@ -10,6 +10,7 @@ use component_base::Shutdown;
 use component_base::task::supervise;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node, Taint};
+use kube::api::{Api, Patch, PatchParams};
 
 use crate::server::Site;
 use crate::{check, identity};
@@ -66,6 +67,7 @@ impl Plan {
         let user = UserInfo::new(format!("system:node:{}", site.node_name), ["system:nodes"]);
         let client = identity::in_process(server, user);
         start_network(site, &client, shutdown);
+        start_role_label(site, server, shutdown);
         start_kubelet(self, site, client, shutdown)?;
         let disabled = |part: &str| site.options.disable.iter().any(|disabled| disabled == part);
         if !disabled("proxy") {
@@ -114,7 +116,6 @@ fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -
     config.static_pods_dir = options.node.pod_manifest_path.clone();
     config.cluster_dns = vec![IpAddr::V4(options.network.dns_address())];
     config.cluster_domain = options.network.cluster_domain.clone();
-    config.node_labels.insert(CONTROL_PLANE_LABEL.into(), "true".into());
     config.node_labels.extend(plan.labels);
     config.node_taints = plan.taints;
     config.max_pods = options.node.max_pods;
@@ -125,6 +126,27 @@ fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -
     });
     let stop = shutdown.clone();
     supervise("kubelet", shutdown, move || kubelet::run(config.clone(), stop.clone()));
+    Ok(())
+}
+
+/// Labels the node with its role. A node may not do that itself (NodeRestriction), so the server does.
+fn start_role_label(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) {
+    let client = identity::in_process(server, UserInfo::new("system:coracle-server", ["system:masters"]));
+    let informers = Informers::new(client.clone(), shutdown.clone());
+    let name = site.node_name.clone();
+    supervise("node role", shutdown, move || label_role(client.clone(), informers.clone(), name.clone()));
+}
+
+async fn label_role(client: Client, informers: Informers, name: String) -> anyhow::Result<()> {
+    let mut changes = informers.get::<Node>(Scope::object("", &name)).subscribe();
+    let nodes: Api<Node> = Api::all(client);
+    let patch = serde_json::json!({"metadata": {"labels": {CONTROL_PLANE_LABEL: "true"}}});
+    while let Some(change) = changes.next().await {
+        let labelled = |node: &Node| node.metadata.labels.as_ref().is_some_and(|l| l.contains_key(CONTROL_PLANE_LABEL));
+        if change.new.is_some_and(|node| !labelled(&node)) {
+            nodes.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        }
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::options::ServerOptions;
 use crate::{identity, loops, node};
 
 /// How long an orderly end may take.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Paths that anyone may read.
 const ANONYMOUS_PATHS: &[&str] = &["/livez", "/readyz", "/healthz", "/version"];
 
@@ -38,7 +38,8 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         false => Some(node::Plan::check(&site).await?),
     };
     let listener = listen(&site).await?;
-    let shutdown = Shutdown::new();
+    // The loops end first: they still have Leases to release through the server.
+    let (shutdown, loops_shutdown) = (Shutdown::new(), Shutdown::new());
     let storage = open_store(&site.options.common.data_dir).await?;
     let server = api_server(&site, storage.clone(), &shutdown)?;
     let serving = server.clone();
@@ -55,15 +56,17 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         seconds = started.elapsed().as_secs_f32(),
         "the API server is ready"
     );
-    start_loops(&site, &server, &shutdown);
+    start_loops(&site, &server, &loops_shutdown)?;
     if let Some(plan) = node {
-        plan.start(&site, &server, &shutdown)?;
+        plan.start(&site, &server, &loops_shutdown)?;
     }
     loops::signal().await?;
     tracing::info!("stopping; containers go on");
-    shutdown.trigger();
-    if !shutdown.drained(DRAIN_LIMIT).await {
-        tracing::warn!("some tasks did not end in time");
+    for part in [loops_shutdown, shutdown] {
+        part.trigger();
+        if !part.drained(DRAIN_LIMIT).await {
+            tracing::warn!("some tasks did not end in time");
+        }
     }
     storage.shutdown().await;
     Ok(())
@@ -222,16 +225,23 @@ fn write_kubeconfig(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) {
+fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> anyhow::Result<()> {
     let options = &site.options;
+    let identity = identity::kept(&options.common.data_dir.join("server/identity"))?;
     if !options.disable_scheduler {
         let client = identity::in_process(server, UserInfo::new("system:kube-scheduler", []));
-        loops::start_scheduler(client, shutdown);
+        loops::start_scheduler(client, identity.clone(), shutdown);
     }
     if !options.disable_controller_manager {
         let client = identity::in_process(server, UserInfo::new("system:kube-controller-manager", []));
-        let cidr = options.network.cluster_cidr.to_string();
-        let root_ca = site.pki.server_ca().cert_pem();
-        loops::start_controllers(client, Some(loops::clients_in_process(server)), cidr, root_ca, shutdown);
+        let options = loops::Controllers {
+            client,
+            client_for: Some(loops::clients_in_process(server)),
+            cluster_cidr: options.network.cluster_cidr.to_string(),
+            root_ca_pem: site.pki.server_ca().cert_pem(),
+            identity,
+        };
+        loops::start_controllers(options, shutdown);
     }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 /// The Raft library and the HTTP stack are kept at warnings: they are noisy and say nothing a user can act on.
 pub fn init(level: &str) -> Result<(), String> {
     let quiet =
-        "openraft=warn,hyper=warn,h2=warn,tower=warn,rustls=warn,kube_client=warn,tonic=warn,netlink_proto=warn";
+        "openraft=error,hyper=warn,h2=warn,tower=warn,rustls=warn,kube_client=warn,tonic=warn,netlink_proto=warn";
     let filter = match std::env::var("RUST_LOG") {
         Ok(spec) => EnvFilter::try_new(spec),
         Err(_) => EnvFilter::try_new(format!("{quiet},{level}")),

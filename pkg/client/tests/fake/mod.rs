@@ -1,5 +1,7 @@
 //! A scripted HTTP service: each request takes the next recorded answer, so that faults come exactly where a test wants.
 
+#![allow(clippy::unwrap_used, reason = "test code: a poisoned lock is a failed test")]
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

@@ -105,7 +105,13 @@ pub fn describes_and_explains(cluster: &mut Cluster) -> anyhow::Result<()> {
             ensure!(pod.contains(text), "describe pod lacks {text:?}:\n{pod}");
         }
         let node = k.run("describe node node-1")?;
-        for text in ["Ready            True", "PodCIDR:", "Container Runtime Version:", "Non-terminated Pods:"] {
+        for text in [
+            "Roles:              control-plane",
+            "Ready            True",
+            "PodCIDR:",
+            "Container Runtime Version:",
+            "Non-terminated Pods:",
+        ] {
             ensure!(node.contains(text), "describe node lacks {text:?}:\n{node}");
         }
         let explained = k.run("explain pod.spec.containers.livenessProbe")?;

@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 
 const ROUNDS: usize = 20;
 const CREATES: usize = 1000;
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = CREATES;
 
 /// Name → resourceVersion of every create that was answered.
 type Acknowledged = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -32,7 +32,7 @@ pub fn twenty_kills(cluster: &mut Cluster) -> anyhow::Result<()> {
         let mut newest = 0;
         for round in 0..ROUNDS {
             // Early and late in the load, to hit different moments.
-            let moment = Duration::from_millis(20 + (round as u64 * 37) % 400);
+            let moment = Duration::from_millis(20 + (round as u64 * 97) % 1500);
             let load = runtime.spawn(create_many(cluster.kubeconfig.clone(), round, acknowledged.clone()));
             std::thread::sleep(moment);
             cluster.kill()?;
