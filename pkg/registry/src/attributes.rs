@@ -75,17 +75,27 @@ impl Selection {
             Some(match field {
                 "metadata.name" => name,
                 "metadata.namespace" => namespace,
-                other => attributes.fields.iter().find(|(k, _)| k == other).map_or("", |(_, v)| v.as_str()),
+                other => {
+                    let stored = stored_field(resource, other);
+                    attributes.fields.iter().find(|(k, _)| k == stored).map_or("", |(_, v)| v.as_str())
+                }
             })
         })
     }
 }
 
+/// The label that a selectable field is kept under.
+fn stored_field<'a>(resource: &Resource, field: &'a str) -> &'a str {
+    resource.selector_aliases.iter().find(|(alias, _)| *alias == field).map_or(field, |(_, label)| label)
+}
+
 fn check_field(resource: &Resource, field: &str) -> ApiResult<()> {
-    let known = match field {
+    // A group with names of its own does not know the stored ones.
+    let renamed = resource.selector_aliases.iter().any(|(_, label)| *label == field);
+    let known = match stored_field(resource, field) {
         "metadata.name" => true,
         "metadata.namespace" => resource.namespaced,
-        other => resource.selectable.iter().any(|(label, _)| *label == other),
+        stored => resource.selectable.iter().any(|(label, _)| *label == stored) && !renamed,
     };
     if known {
         return Ok(());

@@ -47,6 +47,9 @@ impl Registry {
             object.metadata_mut().insert("name".to_owned(), name.into());
         }
         (strategy.prepare_for_create)(&mut object);
+        if let Some(fill) = strategy.fill_from_user {
+            fill(&mut object, call.user);
+        }
         if strategy.generation_changed.is_some() {
             object.metadata_mut().insert("generation".to_owned(), 1.into());
         }

@@ -14,7 +14,7 @@ use crate::call::{Call, Operation};
 use crate::create::to_bytes;
 use crate::errors::from_storage;
 use crate::services::Reservation;
-use crate::{Registry, attributes, keys, metadata, rows, services};
+use crate::{Registry, attributes, keys, metadata, rows};
 
 /// What is to become of an object.
 #[derive(Clone, Copy)]
@@ -187,9 +187,6 @@ impl Registry {
         let strategy = &call.resource.strategy;
         metadata::keep_system_fields(new, old);
         metadata::tidy(new);
-        if call.resource.plural == "services" && call.subresource.is_empty() {
-            services::keep_allocated(new, old);
-        }
         match call.subresource {
             "" => (strategy.prepare_for_update)(new, old),
             "status" => {

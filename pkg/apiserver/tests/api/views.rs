@@ -79,6 +79,18 @@ async fn both_views_of_events_are_of_the_same_objects() {
     assert_eq!(core["involvedObject"]["name"], "p");
     let list = api.get("/apis/events.k8s.io/v1/events").await.expect(200);
     assert_eq!(list["items"][0]["regarding"]["name"], "p");
+    // Each view calls the fields by its own names.
+    for (path, field, count) in [
+        ("/apis/events.k8s.io/v1/events", "regarding.name%3Dp", Some(1)),
+        ("/apis/events.k8s.io/v1/events", "regarding.name!%3Dp", Some(0)),
+        ("/apis/events.k8s.io/v1/events", "involvedObject.name%3Dp", None),
+        ("/api/v1/events", "involvedObject.name%3Dp", Some(1)),
+        ("/api/v1/events", "regarding.name%3Dp", None),
+    ] {
+        let answer = api.get(&format!("{path}?fieldSelector={field}")).await;
+        let found = (answer.code == 200).then(|| answer.json()["items"].as_array().unwrap().len());
+        assert_eq!(found, count, "{path} {field}");
+    }
 }
 
 #[tokio::test]
@@ -97,8 +109,12 @@ async fn health_version_metrics_and_schemas_are_served() {
     let document = api.get(&url).await.expect(200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
     assert!(api.get("/openapi/v2").await.expect(200)["definitions"].is_object());
-    let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    assert_eq!(api.get_as("/openapi/v2", protobuf).await.code, 406);
+    let protobuf = api.get_as("/openapi/v2", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf").await;
+    assert_eq!(protobuf.code, 200);
+    assert_eq!(protobuf.headers["content-type"], "application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    // Field 1 of the document, a string: the version of Swagger.
+    assert_eq!(&protobuf.bytes[..5], b"\x0a\x032.0");
+    assert_eq!(api.get_as("/openapi/v2", "application/xml").await.code, 406);
     let keys = api.get("/openid/v1/jwks").await.expect(200);
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
     assert!(api.get("/.well-known/openid-configuration").await.expect(200)["jwks_uri"].is_string());

@@ -18,7 +18,6 @@ use crate::bitmap::Bitmap;
 use crate::call::Call;
 
 use fields::held_by;
-pub use fields::keep_allocated;
 
 /// The ranges that Services are given addresses and ports from.
 #[derive(Clone, Debug)]
