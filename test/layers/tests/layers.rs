@@ -34,8 +34,20 @@ const SERVER_SIDE: &[&str] = &["mvcc", "raft", "storage", "auth", "admission", "
 const LOOPS: &[&str] = &["client", "controller", "scheduler", "kubelet", "proxy", "dns", "cni"];
 
 const LICENSES: &[&str] = &[
-    "MIT", "Apache-2.0", "ISC", "BSD-2-Clause", "BSD-3-Clause", "Zlib", "Unicode-3.0", "Unlicense", "CC0-1.0", "0BSD", "BSL-1.0",
-    "MIT-0", "CDLA-Permissive-2.0", "Apache-2.0 WITH LLVM-exception",
+    "MIT",
+    "Apache-2.0",
+    "ISC",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "Zlib",
+    "Unicode-3.0",
+    "Unlicense",
+    "CC0-1.0",
+    "0BSD",
+    "BSL-1.0",
+    "MIT-0",
+    "CDLA-Permissive-2.0",
+    "Apache-2.0 WITH LLVM-exception",
 ];
 
 fn root() -> PathBuf {
