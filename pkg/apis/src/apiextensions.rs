@@ -25,6 +25,7 @@ pub const ROWS: &[Resource] = &[Resource {
         },
         validate: validate_definition,
         validate_update: update_definition,
+        prepare_for_status_update: crate::strategy::keep_metadata_too,
         ..Strategy::SPEC_STATUS
     },
     ..Resource::cluster(
@@ -205,6 +206,7 @@ pub const AGGREGATION_ROWS: &[Resource] = &[Resource {
         validate: validate_service,
         validate_update: |new, _| validate_service(new),
         generation_changed: None,
+        prepare_for_status_update: crate::strategy::keep_metadata_too,
         ..Strategy::SPEC_STATUS
     },
     ..Resource::cluster("apiregistration.k8s.io", "v1", "apiservices", "apiservice", "APIService")

@@ -18,7 +18,7 @@ pub const ROWS: &[Resource] = &[
         ..Resource::cluster(GROUP, "v1", "deviceclasses", "deviceclass", "DeviceClass")
     },
     Resource {
-        strategy: Strategy::SPEC_STATUS,
+        strategy: Strategy { prepare_for_status_update: crate::strategy::keep_metadata_too, ..Strategy::SPEC_STATUS },
         subresources: &[Subresource::STATUS],
         ..Resource::cluster(GROUP, "v1", "devicetaintrules", "devicetaintrule", "DeviceTaintRule")
     },
@@ -60,6 +60,7 @@ const CLAIM: Resource = Resource {
             errors
         },
         generation_changed: None,
+        prepare_for_status_update: crate::strategy::keep_metadata_too,
         ..Strategy::SPEC_STATUS
     },
     ..Resource::namespaced(GROUP, "v1", "resourceclaims", "resourceclaim", "ResourceClaim")

@@ -49,6 +49,7 @@ const SCHEMA: Resource = Resource {
         },
         validate: validate_schema,
         validate_update: |new, _| validate_schema(new),
+        prepare_for_status_update: crate::strategy::keep_metadata_too,
         ..Strategy::SPEC_STATUS
     },
     ..row("flowschemas", "flowschema", "FlowSchema")
@@ -126,6 +127,7 @@ const LEVEL: Resource = Resource {
         default: default_level,
         validate: validate_level,
         validate_update: |new, _| validate_level(new),
+        prepare_for_status_update: crate::strategy::keep_metadata_too,
         ..Strategy::SPEC_STATUS
     },
     ..row("prioritylevelconfigurations", "prioritylevelconfiguration", "PriorityLevelConfiguration")

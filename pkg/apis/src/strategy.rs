@@ -47,6 +47,18 @@ pub fn keep_all_but_status(new: &mut Object, old: &Object) {
     *new = kept;
 }
 
+/// As [`keep_all_but_status`], for kinds whose status endpoint does not write labels.
+pub fn keep_labels_too(new: &mut Object, old: &Object) {
+    keep_all_but_status(new, old);
+    keep_nested(new, old, "metadata", "labels");
+}
+
+/// As [`keep_all_but_status`], for kinds whose status endpoint writes nothing of the metadata.
+pub fn keep_metadata_too(new: &mut Object, old: &Object) {
+    keep_labels_too(new, old);
+    keep_nested(new, old, "metadata", "annotations");
+}
+
 /// Puts the old value of a top-level `field` back.
 pub fn keep(new: &mut Object, old: &Object, field: &str) {
     match old.get(field) {

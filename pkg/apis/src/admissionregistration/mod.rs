@@ -91,6 +91,7 @@ pub const ROWS: &[Resource] = &[
         strategy: Strategy {
             prepare_for_create: crate::strategy::drop_status,
             prepare_for_update: crate::strategy::keep_status,
+            prepare_for_status_update: crate::strategy::keep_metadata_too,
             ..POLICY
         },
         subresources: &[Subresource::STATUS],

@@ -33,6 +33,7 @@ pub const ROW: Resource = Resource {
             super::selector_unchanged(&mut errors, new, old);
             errors
         },
+        prepare_for_status_update: crate::strategy::keep_labels_too,
         validate_status_update: validate_status,
         ..super::STRATEGY
     },

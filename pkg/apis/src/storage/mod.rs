@@ -132,6 +132,7 @@ const VOLUME_ATTACHMENT: Resource = Resource {
             errors
         },
         generation_changed: None,
+        prepare_for_status_update: crate::strategy::keep_metadata_too,
         ..Strategy::SPEC_STATUS
     },
     ..Resource::cluster(GROUP, "v1", "volumeattachments", "volumeattachment", "VolumeAttachment")

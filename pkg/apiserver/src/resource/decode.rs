@@ -57,8 +57,19 @@ pub fn object_of_bytes(context: &Context<'_>, kind: &GroupVersionKind, bytes: &B
         return Err(ApiError::bad_request(text));
     }
     settle_kind(&mut object, kind)?;
-    let warnings = settle(&mut object, kind, &duplicates, validation)?;
+    let warnings = settle(&mut object, kind, &duplicates, validation).map_err(|misfit| match misfit {
+        Misfit::Type(why) => schema::decode_error(kind, &why),
+        Misfit::Strict(texts) => schema::strict_error(kind, &texts),
+    })?;
     Ok(Body { object, warnings })
+}
+
+/// Why a tree is not of its kind.
+pub enum Misfit {
+    /// A value is of another type than its field.
+    Type(String),
+    /// Unknown and duplicate fields, where they were to be refused.
+    Strict(Vec<String>),
 }
 
 /// Brings the tree into its kind's form: what the kind does not have goes, and is reported as asked for. Answers the
@@ -68,8 +79,8 @@ pub fn settle(
     kind: &GroupVersionKind,
     duplicates: &[String],
     validation: FieldValidation,
-) -> ApiResult<Vec<String>> {
-    let unknown = schema::conform(kind, object).map_err(|why| schema::decode_error(kind, &why))?;
+) -> Result<Vec<String>, Misfit> {
+    let unknown = schema::conform(kind, object).map_err(Misfit::Type)?;
     if unknown.is_empty() && duplicates.is_empty() {
         return Ok(Vec::new());
     }
@@ -77,7 +88,7 @@ pub fn settle(
     match validation {
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Warn => Ok(texts),
-        FieldValidation::Strict => Err(schema::strict_error(kind, &texts)),
+        FieldValidation::Strict => Err(Misfit::Strict(texts)),
     }
 }
 

@@ -17,7 +17,7 @@ use super::{options, table};
 use crate::context::Context;
 use crate::http::body::{BoxError, ResponseBody};
 use crate::http::compress;
-use crate::http::negotiate::{Form, negotiate};
+use crate::http::negotiate::{Form, Media, negotiate};
 use crate::http::respond::{self, Response};
 
 /// Lists up to this size are one piece; larger ones are sent in pieces of about this size.
@@ -43,7 +43,17 @@ pub fn list(context: &Context<'_>, found: Found) -> ApiResult<Response> {
         return Ok(splice(context, &head, page));
     }
     let items: ApiResult<Vec<Value>> = page.items.iter().map(|stored| tree_of(found, stored.body())).collect();
-    let items = items?;
+    shaped(context, found, head, items?, media)
+}
+
+/// A list of trees in the form that was asked for.
+pub fn shaped(
+    context: &Context<'_>,
+    found: Found,
+    head: Value,
+    items: Vec<Value>,
+    media: Media,
+) -> ApiResult<Response> {
     let answer = match media.form {
         Form::Whole => with_items(head, items),
         Form::Table => table::of(found, table::Rows::from_query(context)?, &items, true, &head),

@@ -1,6 +1,8 @@
 //! Requests for resources: from a path to the registry and back.
 
+mod components;
 mod decode;
+mod go;
 mod list;
 mod options;
 mod patch;
@@ -51,6 +53,9 @@ async fn answer(context: &Context<'_>, body: RequestBody) -> ApiResult<Response>
     }
     // Writes are boxed: reads, which are most, must not carry the size of their futures.
     match info.verb {
+        "get" | "list" if found.resource.plural == "componentstatuses" => {
+            Box::pin(components::serve(context, found)).await
+        }
         "get" => get(context, found),
         "list" => list(context, found),
         "watch" => watch::serve(context, found),

@@ -2,12 +2,13 @@
 
 use apimachinery::decode::{ContentType, decode as decode_bytes};
 use apimachinery::patch::{json_patch, merge_patch, strategic};
-use apimachinery::{ApiError, ApiResult, GroupVersionKind};
+use apimachinery::{ApiError, ApiResult, GroupVersionKind, field};
 use apis::schema;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::decode::{media_type, settle, unsupported};
+use super::decode::{Misfit, media_type, settle, unsupported};
+use super::go;
 use super::options::{FieldValidation, field_validation};
 use crate::context::Context;
 
@@ -60,7 +61,26 @@ impl Patch {
                 strategic::merge(&mut current, patch.clone(), &schema::Schema, root)?;
             }
         }
-        let warnings = settle(&mut current, &self.kind, &self.duplicates, self.validation)?;
-        Ok((current, warnings))
+        match settle(&mut current, &self.kind, &self.duplicates, self.validation) {
+            Ok(warnings) => Ok((current, warnings)),
+            Err(misfit) => Err(self.refusal(&current, misfit)),
+        }
+    }
+
+    /// The result is no object of the kind: the patch is at fault. A strategic one is shown as it came, the others by what
+    /// they made.
+    fn refusal(&self, result: &Value, misfit: Misfit) -> ApiError {
+        let strategic = match &self.operation {
+            Operation::Strategic(patch) => Some(patch),
+            _ => None,
+        };
+        let why = match misfit {
+            Misfit::Type(why) if strategic.is_some() => go::restore_error(&why).unwrap_or(why),
+            Misfit::Type(why) => why,
+            Misfit::Strict(texts) => format!("strict decoding error: {}", texts.join(", ")),
+        };
+        let value = strategic.map_or_else(|| result.to_string(), go::text);
+        let error = field::Error::invalid(&field::Path::new("patch"), value, why);
+        ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &vec![error])
     }
 }

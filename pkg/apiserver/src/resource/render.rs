@@ -22,7 +22,11 @@ pub fn object(context: &Context<'_>, found: Found, body: Bytes, code: StatusCode
     if is_verbatim(found, media) {
         return Ok(respond::json_bytes(code, body));
     }
-    let tree = tree_of(found, &body)?;
+    tree(context, found, tree_of(found, &body)?, code, media)
+}
+
+/// The same for a tree in the version that was asked for.
+pub fn tree(context: &Context<'_>, found: Found, tree: Value, code: StatusCode, media: Media) -> ApiResult<Response> {
     let answer = match media.form {
         Form::Whole => tree,
         Form::Partial => partial(&tree),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::meta::ObjectExt as _;
-use apimachinery::{ApiError, ApiResult, GroupResource};
+use apimachinery::{ApiError, ApiResult};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -92,8 +92,10 @@ fn address_of(node: &Value) -> ApiResult<String> {
         addresses.iter().find(|a| a.str_at("type") == *kind).map(|a| a.str_at("address")).filter(|a| !a.is_empty())
     });
     let missing = || {
-        let nodes = GroupResource::new("", "nodes");
-        ApiError::not_found(&nodes, node.name())
+        let known: Vec<String> =
+            addresses.iter().map(|a| format!("{{{} {}}}", a.str_at("type"), a.str_at("address"))).collect();
+        let known = known.join(" ");
+        ApiError::new(500, "", format!("no preferred addresses found; known addresses: [{known}]"))
     };
     found.map(str::to_owned).ok_or_else(missing)
 }

@@ -106,6 +106,26 @@ async fn patches_of_all_kinds_change_what_they_say() {
 }
 
 #[tokio::test]
+async fn a_patch_that_does_not_fit_its_kind_is_invalid() {
+    let api = Api::start().await;
+    api.post(MAPS, &config_map("a", "1")).await.expect(201);
+    let path = format!("{MAPS}/a");
+    let send = |media: &'static str, query: &'static str, patch: &'static str| {
+        let (api, path) = (&api, format!("{path}{query}"));
+        async move { api.send_bytes("PATCH", &path, media, patch).await }
+    };
+    let strategic = "application/strategic-merge-patch+json";
+    let wrong = send(strategic, "", r#"{"immutable":"yes"}"#).await;
+    let text = r#" "" is invalid: patch: Invalid value: "map[immutable:yes]": unrecognized type: bool"#;
+    assert_eq!(wrong.refused(422), text);
+    let wrong = send("application/merge-patch+json", "", r#"{"immutable":"yes"}"#).await.refused(422);
+    assert!(wrong.contains("json: cannot unmarshal string into Go struct field ConfigMap.immutable of type bool"));
+    let unknown = send(strategic, "?fieldValidation=Strict", r#"{"datum":1}"#).await;
+    let text = r#" "" is invalid: patch: Invalid value: "map[datum:1]": strict decoding error: unknown field "datum""#;
+    assert_eq!(unknown.refused(422), text);
+}
+
+#[tokio::test]
 async fn dry_runs_answer_and_change_nothing() {
     let api = Api::start().await;
     let dry = format!("{MAPS}?dryRun=All");

@@ -119,10 +119,19 @@ async fn scale_and_status_have_endpoints_of_their_own() {
     assert_eq!((&read["spec"]["replicas"], &read["metadata"]["generation"]), (&json!(5), &json!(2)));
     assert_eq!(api.put(&format!("{path}/scale"), &scale).await.code, 409);
 
-    let status = json!({ "spec": { "replicas": 7 }, "status": { "replicas": 5, "observedGeneration": 2 } });
+    let status = json!({
+        "metadata": { "labels": { "a": "b" }, "annotations": { "a": "b" } },
+        "spec": { "replicas": 7 }, "status": { "replicas": 5, "observedGeneration": 2 },
+    });
     let updated = api.merge(&format!("{path}/status"), &status).await.expect(200);
     assert_eq!((&updated["spec"]["replicas"], &updated["status"]["replicas"]), (&json!(5), &json!(5)));
     assert_eq!(updated["metadata"]["generation"], 2);
+    let metadata = &updated["metadata"];
+    assert_eq!(
+        (metadata.get("labels"), &metadata["annotations"]["a"]),
+        (None, &json!("b")),
+        "a Deployment's labels stay"
+    );
     let spec = api.merge(&path, &json!({ "status": { "replicas": 1 }, "spec": { "paused": true } })).await.expect(200);
     assert_eq!((&spec["status"]["replicas"], &spec["metadata"]["generation"]), (&json!(5), &json!(3)));
 }

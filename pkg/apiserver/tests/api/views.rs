@@ -120,6 +120,28 @@ async fn health_version_metrics_and_schemas_are_served() {
     assert!(api.get("/.well-known/openid-configuration").await.expect(200)["jwks_uri"].is_string());
 }
 
+#[tokio::test]
+async fn components_are_as_healthy_as_their_leases() {
+    let api = Api::start().await;
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "kube-scheduler" },
+        "spec": { "holderIdentity": "a", "leaseDurationSeconds": 3600, "renewTime": apimachinery::time::now_micro() },
+    });
+    api.post("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", &lease).await.expect(201);
+    let list = api.get("/api/v1/componentstatuses").await.expect(200);
+    let health: Vec<(&str, &str)> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["metadata"]["name"].as_str().unwrap(), item["conditions"][0]["status"].as_str().unwrap()))
+        .collect();
+    assert_eq!(health, [("controller-manager", "False"), ("scheduler", "True"), ("etcd-0", "True")]);
+    let one = api.get("/api/v1/componentstatuses/scheduler").await;
+    assert!(one.headers["warning"].to_str().unwrap().contains("v1 ComponentStatus is deprecated in v1.19+"));
+    assert_eq!(one.expect(200)["conditions"][0]["message"], "ok");
+    assert_eq!(api.get("/api/v1/componentstatuses/x").await.refused(404), r#"componentstatuses "x" not found"#);
+}
+
 /// One line a resource: group version, name, kind, scope, verbs, short names, categories.
 async fn discovery_lines(api: &Api) -> String {
     let mut lines = Vec::new();
