@@ -1,4 +1,4 @@
-//! ResourceQuota: what objects use ([`usage`]), which quotas mean them ([`matches`]), and the check that charges
+//! ResourceQuota: what objects use ([`usage`](fn@usage)), which quotas mean them ([`matches`](fn@matches)), and the check that charges
 //! ([`ResourceQuota`]). The first two are pure and are what a quota controller needs to count anew.
 
 mod charge;

@@ -2,7 +2,7 @@
 //!
 //! The wire format is proto2 as upstream generates it: the four bytes `k8s\0`, then `runtime.Unknown` with the type and
 //! the object. Unknown numbers are passed over, as protobuf wants. What comes out is brought into canonical form by
-//! [`super::conform`], like every other body.
+//! [`conform`](fn@super::conform), like every other body.
 
 use apimachinery::{GroupVersionKind, time};
 use base64::Engine as _;
