@@ -46,9 +46,9 @@ pub struct Config {
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
-    /// RBAC rules, for reviews and for the escalation check. Fed by [`crate::feed`].
+    /// RBAC rules, for reviews and for the escalation check. Fed by `feed`.
     pub policy: Arc<auth::rbac::Policy>,
-    /// What nodes may read. Fed by [`crate::feed`].
+    /// What nodes may read. Fed by `feed`.
     pub node_graph: Arc<auth::node::NodeGraph>,
     /// The readers of bearer tokens, for TokenReview.
     pub tokens: Arc<auth::authn::BearerToken>,

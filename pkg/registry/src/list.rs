@@ -22,7 +22,7 @@ pub enum ResourceVersionMatch {
 }
 
 impl ResourceVersionMatch {
-    /// Reads the parameter; other texts are refused by [`ListQuery::check`]'s caller with this error.
+    /// Reads the parameter; other texts are refused, as upstream refuses them.
     pub fn parse(text: &str) -> ApiResult<Self> {
         match text {
             "" => Ok(Self::Unset),

@@ -1,7 +1,7 @@
 //! What the types of the built-in kinds are made of: one static table (from `api/schema/types.tsv`) that drives strict
 //! decoding, canonical forms, strategic merge, declared defaults, server-side apply and protobuf.
 //!
-//! Start reading at [`table`] for the facts and at [`conform`](mod@conform) for what decoding does with them. Lookups are binary searches
+//! Start reading at `table` for the facts and at `conform` for what decoding does with them. Lookups are binary searches
 //! over static slices; nothing is built at run time.
 
 mod conform;

@@ -52,7 +52,7 @@ impl http_body::Body for RequestBody {
 }
 
 impl RequestBody {
-    /// Reads all of it, up to [`REQUEST_BODY_MAX`].
+    /// Reads all of it, up to `REQUEST_BODY_MAX`.
     pub async fn read(mut self) -> ApiResult<Bytes> {
         let too_large =
             || ApiError::request_too_large(format!("Request entity too large: limit is {REQUEST_BODY_MAX}"));
