@@ -31,10 +31,7 @@ const SERVICE: &str = "kubernetes";
 pub async fn write(server: &Inner) -> ApiResult<()> {
     let writer =
         Writer { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) };
-    let namespaces = NAMESPACES.map(|namespace| {
-        ("", "namespaces", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }))
-    });
-    writer.ensure_all(namespaces.into_iter()).await?;
+    writer.namespaces().await?;
     let classes = PRIORITY_CLASSES.map(|(name, value, description)| {
         let object = json!({
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": name },
@@ -56,6 +53,14 @@ pub async fn write(server: &Inner) -> ApiResult<()> {
         .collect();
     all(roles).await?;
     writer.service_cidr().await?;
+    writer.way_to_here(&server.config).await
+}
+
+/// Writes again what a running cluster cannot do without: the system namespaces and the way to this server.
+pub async fn restore(server: &Inner) -> ApiResult<()> {
+    let writer =
+        Writer { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) };
+    writer.namespaces().await?;
     writer.way_to_here(&server.config).await
 }
 
@@ -116,6 +121,13 @@ impl Writer<'_> {
     async fn ensure_all(&self, objects: impl Iterator<Item = (&'static str, &'static str, Value)>) -> ApiResult<()> {
         let writes = objects.map(|(group, plural, object)| Box::pin(self.ensure(group, plural, object)) as Pending<'_>);
         all(writes.collect()).await
+    }
+
+    async fn namespaces(&self) -> ApiResult<()> {
+        let namespaces = NAMESPACES.map(|namespace| {
+            ("", "namespaces", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } }))
+        });
+        self.ensure_all(namespaces.into_iter()).await
     }
 
     /// Creates `object` unless there is one of its name.

@@ -23,6 +23,7 @@ mod resource;
 mod server;
 mod stream;
 mod tokens;
+mod upkeep;
 
 pub use crate::http::body::{BoxError, RequestBody, ResponseBody};
 pub use admit::ChainHook;

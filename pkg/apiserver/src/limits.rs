@@ -38,3 +38,19 @@ impl Limits {
 fn refusal() -> ApiError {
     ApiError::too_many_requests("Too many requests, please try again later.", 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_refused_until_a_slot_is_free() {
+        let limits = Limits::default();
+        let mut slots: Vec<Slot<'_>> = (0..WRITING_MAX).map(|_| limits.enter("create").unwrap()).collect();
+        let refused = limits.enter("patch").err().unwrap();
+        assert_eq!((refused.code(), refused.retry_after_seconds()), (429, Some(1)));
+        assert!(limits.enter("get").is_ok(), "reads have slots of their own");
+        slots.pop();
+        assert!(limits.enter("update").is_ok());
+    }
+}

@@ -102,6 +102,7 @@ impl Server {
     pub async fn start(&self) -> apimachinery::ApiResult<()> {
         crate::bootstrap::write(&self.0).await?;
         crate::feed::start(&self.0).await?;
+        crate::upkeep::start(&self.0);
         let registry = self.0.config.registry.clone();
         let shutdown = self.0.shutdown.clone();
         self.0.shutdown.spawn(async move { registry.expire_events(shutdown).await });

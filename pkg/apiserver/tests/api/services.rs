@@ -64,3 +64,25 @@ async fn headless_and_external_services_need_none() {
     let external = api.post(SERVICES, &service("e", external)).await.expect(201);
     assert_eq!(external["spec"].get("clusterIP"), None, "{external}");
 }
+
+#[tokio::test]
+async fn the_way_to_the_server_comes_back_when_deleted() {
+    let api = Api::start().await;
+    for path in [
+        "/api/v1/namespaces/default/services/kubernetes",
+        "/api/v1/namespaces/default/endpoints/kubernetes",
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes",
+    ] {
+        let before = api.get(path).await.expect(200);
+        let (collection, _) = path.rsplit_once('/').unwrap();
+        let version = before["metadata"]["resourceVersion"].as_str().unwrap();
+        let watch = format!("{collection}?watch=1&fieldSelector=metadata.name%3Dkubernetes&resourceVersion={version}");
+        let mut events = api.watch(&watch).await;
+        api.delete(path).await.expect(200);
+        assert_eq!(events.brief().await, "DELETED kubernetes");
+        assert_eq!(events.brief().await, "ADDED kubernetes");
+        let after = api.get(path).await.expect(200);
+        assert_eq!(after.get("spec"), before.get("spec"), "{path}");
+        assert_eq!(after.get("endpoints"), before.get("endpoints"), "{path}");
+    }
+}
