@@ -19,6 +19,7 @@
 //!   noticed before anything is proposed, and a write fails as a whole.
 
 mod checkpoint;
+mod complete;
 mod config;
 mod directory;
 mod disk;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::complete::complete;
 use crate::config::{Config, ProposeError, Statistics};
 use crate::directory::{DataDirectory, OpenError};
 use crate::disk::{Disk, RealDisk};
@@ -96,7 +97,7 @@ impl Node {
         node.follow_membership();
         node.checkpoint_behind();
         let ready = tokio::select! {
-            ready = timeout(READY_TIMEOUT, node.become_ready(node_id, &config)) => {
+            ready = timeout(READY_TIMEOUT, complete(become_ready(node.raft.clone(), node_id, config.clone()))) => {
                 let late = Err("no leader was elected in time".to_owned());
                 ready.unwrap_or(late).map_err(|detail| OpenError::NotReady { path: config.data_dir.clone(), detail })
             }
@@ -116,44 +117,15 @@ impl Node {
         }
     }
 
-    async fn become_ready(&self, node_id: u64, config: &Config) -> Result<(), String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
-        if !self.raft.is_initialized().await.map_err(|error| text(&error))? {
-            if config.join {
-                // It is a member when a group has added it.
-                return Ok(());
-            }
-            let members = BTreeMap::from([(node_id, openraft::impls::BasicNode::new(&config.peer_address))]);
-            self.raft.initialize(members).await.map_err(|error| text(&error))?;
-        } else {
-            let alone =
-                |state: &openraft::RaftState<TypeConfig>| state.membership_state.effective().nodes().count() == 1;
-            if self.raft.with_raft_state(alone).await.map_err(|error| text(&error))? {
-                // Nobody else will; it does nothing when the last life's leadership was taken up again.
-                self.raft.trigger().elect(false).await.map_err(|error| text(&error))?;
-            }
-        }
-        let mut metrics = self.raft.server_metrics();
-        loop {
-            if metrics.borrow_watched().current_leader.is_some() {
-                break;
-            }
-            metrics.changed().await.map_err(|error| text(&error))?;
-        }
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            // Another leads by now, or always did: what is acknowledged arrives here by and by.
-            Ok(_) | Err(RaftError::APIError(_)) => Ok(()),
-            Err(error) => Err(text(&error)),
-        }
-    }
-
     /// Adds a member to the group that this one leads: a learner until it has caught up, then a voter.
     pub async fn add_member(&self, id: u64, address: &str) -> Result<(), ProposeError> {
-        let node = openraft::impls::BasicNode::new(address);
-        self.raft.add_learner(id, node, true).await.map_err(write_error)?;
-        let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        self.raft.change_membership(voters, false).await.map_err(write_error)?;
-        Ok(())
+        let (raft, node) = (self.raft.clone(), openraft::impls::BasicNode::new(address));
+        let adding = complete(async move {
+            raft.add_learner(id, node, true).await?;
+            let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+            raft.change_membership(voters, false).await
+        });
+        adding.await.map(drop).map_err(write_error)
     }
 
     /// The member that leads, as far as this one knows.
@@ -189,7 +161,8 @@ impl Node {
             Ok(Err(_)) => return Err(ProposeError::Stopped("it is shutting down".to_owned())),
             Err(_) => return Err(ProposeError::Overloaded),
         };
-        match timeout(self.timeout, self.raft.client_write(Command(bytes))).await {
+        let raft = self.raft.clone();
+        match timeout(self.timeout, complete(async move { raft.client_write(Command(bytes)).await })).await {
             Ok(Ok(written)) => match written.data {
                 Response::Outcome(outcome) => Ok(outcome),
                 Response::Nothing => {
@@ -210,7 +183,9 @@ impl Node {
         if self.alone.load(Ordering::Acquire) && self.leads() {
             return Ok(());
         }
-        match timeout(self.timeout, self.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await {
+        let raft = self.raft.clone();
+        let barrier = complete(async move { raft.ensure_linearizable(ReadPolicy::ReadIndex).await });
+        match timeout(self.timeout, barrier).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(_))) => Err(ProposeError::NotLeader { leader: None }),
             Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
@@ -245,8 +220,9 @@ impl Node {
     pub async fn shutdown(&self) {
         self.proposals.close();
         self.tasks.lock().drain(..).for_each(|task| task.abort());
+        let raft = self.raft.clone();
         tokio::select! {
-            stopped = self.raft.shutdown() => if let Err(error) = stopped {
+            stopped = complete(async move { raft.shutdown().await }) => if let Err(error) = stopped {
                 tracing::warn!(%error, "the raft core did not stop cleanly");
             },
             // It may be waiting for a vote to be written by a log that cannot write: then the log ends first.
@@ -333,7 +309,9 @@ async fn checkpoint(machine: &Machine, raft: &Raft<TypeConfig, Machine>) -> Resu
     let written = tokio::task::spawn_blocking(move || writing.write_checkpoint()).await;
     let written = written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     if written {
-        raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+        let raft = raft.clone();
+        let telling = complete(async move { raft.trigger().snapshot().await });
+        telling.await.map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -378,6 +356,37 @@ fn load(config: &Config, disk: &Arc<dyn Disk>, store: Arc<Store>) -> Result<(Log
         )));
     }
     Ok((log, machine))
+}
+
+/// Forms a group of one at the first start, and returns when everything acknowledged before is applied.
+async fn become_ready(raft: Raft<TypeConfig, Machine>, node_id: u64, config: Config) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    if !raft.is_initialized().await.map_err(|error| text(&error))? {
+        if config.join {
+            // It is a member when a group has added it.
+            return Ok(());
+        }
+        let members = BTreeMap::from([(node_id, openraft::impls::BasicNode::new(&config.peer_address))]);
+        raft.initialize(members).await.map_err(|error| text(&error))?;
+    } else {
+        let alone = |state: &openraft::RaftState<TypeConfig>| state.membership_state.effective().nodes().count() == 1;
+        if raft.with_raft_state(alone).await.map_err(|error| text(&error))? {
+            // Nobody else will; it does nothing when the last life's leadership was taken up again.
+            raft.trigger().elect(false).await.map_err(|error| text(&error))?;
+        }
+    }
+    let mut metrics = raft.server_metrics();
+    loop {
+        if metrics.borrow_watched().current_leader.is_some() {
+            break;
+        }
+        metrics.changed().await.map_err(|error| text(&error))?;
+    }
+    match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+        // Another leads by now, or always did: what is acknowledged arrives here by and by.
+        Ok(_) | Err(RaftError::APIError(_)) => Ok(()),
+        Err(error) => Err(text(&error)),
+    }
 }
 
 async fn start_raft(

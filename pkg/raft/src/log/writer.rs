@@ -150,16 +150,22 @@ impl Run {
             // The first segment of all is small and made at once; its successor is made then.
             self.spares.prepare_aside();
         }
-        while let Some(mut jobs) = self.next_jobs() {
-            while !jobs.is_empty() {
-                if !self.write_some(&mut jobs) {
-                    jobs.into_iter().for_each(Job::refuse);
-                    break;
-                }
-            }
-        }
+        // What could not be written is lost when the log is closed, and then nothing may follow it: a vote without the
+        // entries before it, or entries after a gap, would be a log that nobody wrote.
+        while self.next_jobs().is_some_and(|jobs| self.write_all(jobs)) {}
         let rest = std::mem::take(&mut self.queue.state.lock().jobs);
         rest.into_iter().for_each(Job::refuse);
+    }
+
+    /// False when the log was closed before all was written.
+    fn write_all(&mut self, mut jobs: VecDeque<Job>) -> bool {
+        while !jobs.is_empty() {
+            if !self.write_some(&mut jobs) {
+                jobs.into_iter().for_each(Job::refuse);
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits for work; `None` when there is none left and the log is closed.

@@ -152,8 +152,7 @@ async fn crash_everywhere(seed: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_at_any_operation() {
-    // What happened before a failure is worth reading: RUST_LOG=info.
-    let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
+    super::show_logs();
     // CRASH_SEEDS=n tries so many ways for unsynced bytes to be torn.
     let seeds = std::env::var("CRASH_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(1);
     for seed in 1..=seeds {
@@ -163,6 +162,7 @@ async fn nothing_acknowledged_is_lost_at_any_operation() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_failed_operation_is_survived_wherever_it_is() {
+    super::show_logs();
     let disk = SimDisk::new();
     assert!(live(&disk, &Arc::default(), 0).await);
     for point in (1..=disk.operations()).step_by(2) {
@@ -179,7 +179,8 @@ async fn one_failed_operation_is_survived_wherever_it_is() {
             Err(error) => assert!(error.to_string().contains("os error 5"), "{point}: {error}"),
         }
         disk.no_faults();
-        let node = Node::open_on(small_config(), disk, 1).await.expect("the second start");
+        let node = Node::open_on(small_config(), disk, 1).await;
+        let node = node.unwrap_or_else(|error| panic!("the second start after {point}: {error}"));
         check(&node, &known.lock());
         node.shutdown().await;
     }

@@ -125,3 +125,24 @@ async fn a_missing_segment_is_noticed() {
     disk.remove(&names[1]).unwrap();
     assert!(matches!(open(&disk), Err(LogDamage::Corrupt { .. })));
 }
+
+#[tokio::test]
+async fn nothing_is_written_behind_what_the_closing_log_could_not_write() {
+    use futures::FutureExt as _;
+    for round in 0..200 {
+        let disk = SimDisk::new();
+        let mut log = open(&disk).unwrap();
+        append(&mut log, 0..1, 10).await;
+        disk.fail_at(1 + round % 4);
+        for index in 1..30 {
+            // Queued, not waited for.
+            let _ = log.blocking_append([entry(index, 10)]).now_or_never();
+            std::thread::yield_now();
+        }
+        log.close();
+        drop(log);
+        let mut log = open(&disk).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let found = indexes(&mut log).await;
+        assert_eq!(found, (0..found.len() as u64).collect::<Vec<_>>(), "round {round}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk_full;
+mod dropped_calls;
 mod group;
 mod log;
 mod sim_disk;
@@ -13,6 +14,11 @@ use bytes::Bytes;
 use mvcc::{Event, Operation, Outcome, Precondition, Transaction};
 
 use crate::{Config, Node, ProposeError};
+
+/// What happened before a failure is worth reading: RUST_LOG=info.
+fn show_logs() {
+    let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
+}
 
 /// Small files, so that a short test goes through many.
 fn small_config() -> Config {
