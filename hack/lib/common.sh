@@ -40,6 +40,25 @@ need_rust() {
     command -v cargo >/dev/null 2>&1 || die "cargo is not on PATH. Install Rust 1.95 or newer: https://rustup.rs"
 }
 
+# A Python environment in build/python, for clients that come as Python packages.
+need_python() {
+    need python3 python3-venv
+    install_missing
+    [ -x build/python/bin/pip ] && return 0
+    python3 -m venv build/python 2>/dev/null && return 0
+    # Debian has the module in a package of its own.
+    missing_packages=(python3-venv)
+    install_missing
+    python3 -m venv build/python
+}
+
+# kubectl: what is on PATH, else the one that hack/tools fetches.
+need_kubectl() {
+    command -v kubectl >/dev/null 2>&1 && return 0
+    hack/tools
+    export PATH=$PWD/build/tools:$PATH
+}
+
 # Test runner; installed from the crate registry where it is missing.
 need_nextest() {
     command -v cargo-nextest >/dev/null 2>&1 && return 0
