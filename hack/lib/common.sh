@@ -11,6 +11,7 @@ usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
 
 # need COMMAND PACKAGE: installs the Debian package if the command is not on PATH.
 missing_packages=()
+package_lists=
 need() {
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing_packages+=("$2")
 }
@@ -20,7 +21,8 @@ install_missing() {
     command -v apt-get >/dev/null || die "missing: ${missing_packages[*]}. Install them with your package manager and run this again."
     [ "$(id -u)" = 0 ] || die "missing: ${missing_packages[*]}. Run: sudo apt-get install ${missing_packages[*]}"
     say "installing ${missing_packages[*]}"
-    apt-get update -qq
+    [ -n "$package_lists" ] || apt-get update -qq
+    package_lists=fresh
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing_packages[@]}" >/dev/null
     missing_packages=()
 }
@@ -33,6 +35,8 @@ need_node_packages() {
     need ip iproute2
     need conntrack conntrack
     need gcc gcc
+    # A compiler alone cannot link.
+    [ -e /usr/include/stdlib.h ] || missing_packages+=(libc6-dev)
     install_missing
 }
 

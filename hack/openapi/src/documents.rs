@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::facts::Facts;
-use crate::kinds::Definitions;
+use crate::definitions::Definitions;
 use crate::paths;
 use crate::schemas::{self, Schemas};
 

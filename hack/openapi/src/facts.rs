@@ -116,9 +116,11 @@ impl Facts {
     ) {
         for field in self.message(definition) {
             outer.push(field.number);
-            match json_fields.iter().find(|json| json.eq_ignore_ascii_case(&field.name)) {
+            match json_fields.iter().find(|json| is_name_of(json, &field.name)) {
                 Some(json) => {
-                    places.entry((*json).to_owned()).or_insert_with(|| (outer.clone(), definition.to_owned()));
+                    let wrapped = self.wrapped_list(field).map(|items| [&outer[..], &[items]].concat());
+                    let place = wrapped.unwrap_or_else(|| outer.clone());
+                    places.entry((*json).to_owned()).or_insert_with(|| (place, definition.to_owned()));
                 }
                 None if outer.len() < 3 => self.collect(&field.type_, json_fields, outer, places),
                 None => {}
@@ -126,6 +128,23 @@ impl Facts {
             outer.pop();
         }
     }
+
+    /// The number of the list in a message that is nothing but a list (`Verbs`): JSON knows only the list.
+    fn wrapped_list(&self, field: &ProtoField) -> Option<u32> {
+        match self.message(&field.type_) {
+            [items] if field.label == "optional" && items.label == "repeated" && items.name == "items" => {
+                Some(items.number)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a field of a message is this one of JSON: `$ref` is `ref`, `x-kubernetes-map-type` is `xKubernetesMapType`.
+fn is_name_of(json: &str, proto: &str) -> bool {
+    let letters = |name: &str| name.bytes().filter(|c| !b"$-".contains(c)).map(|c| c.to_ascii_lowercase()).collect();
+    let (json, proto): (Vec<u8>, Vec<u8>) = (letters(json), letters(proto));
+    json == proto
 }
 
 fn full_type(package: &str, type_: &str) -> String {

@@ -1,24 +1,9 @@
-//! The typed kinds as JSON schemas: names, descriptions, types, required fields.
-
-use std::collections::BTreeMap;
+//! The typed library's kinds as JSON schemas: names, descriptions, types, required fields.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value};
 
-/// A kind that stands at the root of a body: group, version, kind, definition name.
-#[derive(Clone, Debug)]
-pub struct Root {
-    pub group: String,
-    pub version: String,
-    pub kind: String,
-    pub definition: String,
-}
-
-/// All definitions by classic name (`io.k8s.api.core.v1.PodSpec`), and the roots among them.
-pub struct Definitions {
-    pub schemas: BTreeMap<String, Map<String, Value>>,
-    pub roots: Vec<Root>,
-}
+use crate::definitions::{Definitions, Root};
 
 macro_rules! collect {
     ($generator:ident, $roots:ident: $($($module:ident)::+ { $($kind:ident)* })*) => {

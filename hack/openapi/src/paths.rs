@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use apis::resource::{Resource, Subresource};
 use serde_json::{Map, Value, json};
 
-use crate::kinds::Definitions;
+use crate::definitions::Definitions;
 use crate::operations::{
     Subject, connect_parameter, list_parameters, name, namespace, path_parameter, pretty, resources_operation,
 };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::facts::{Facts, MergeRule};
-use crate::kinds::Definitions;
+use crate::definitions::Definitions;
 use crate::table::{default_json, is_listed, reference};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";

@@ -6,11 +6,60 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use crate::facts::Facts;
-use crate::kinds::{Definitions, Root};
+use crate::definitions::{Definitions, Root};
 use crate::zeros::vanishes;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const REF: &str = "#/components/schemas/";
+
+const DISCOVERY: &str = "io.k8s.api.apidiscovery.v2";
+/// Types that the typed library does not have; the field numbers' facts tell their fields.
+const MESSAGES: &[(&str, &[&str])] = &[
+    (
+        META,
+        &[
+            "ListOptions",
+            "GetOptions",
+            "CreateOptions",
+            "UpdateOptions",
+            "PatchOptions",
+            "PartialObjectMetadata",
+            "PartialObjectMetadataList",
+            "GroupVersionKind",
+        ],
+    ),
+    ("io.k8s.apimachinery.pkg.apis.meta.v1beta1", &["PartialObjectMetadataList"]),
+    (
+        DISCOVERY,
+        &[
+            "APIGroupDiscovery",
+            "APIGroupDiscoveryList",
+            "APIResourceDiscovery",
+            "APISubresourceDiscovery",
+            "APIVersionDiscovery",
+        ],
+    ),
+];
+/// Kinds that are answered but are no resources: group, version, kind, definition.
+const ANSWERS: &[(&str, &str, &str, &str)] = &[
+    ("", "v1", "APIGroupList", "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList"),
+    ("", "v1", "APIResourceList", "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList"),
+    ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList", "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList"),
+    ("meta.k8s.io", "v1", "PartialObjectMetadata", "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata"),
+    (
+        "meta.k8s.io",
+        "v1",
+        "PartialObjectMetadataList",
+        "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList",
+    ),
+    ("meta.k8s.io", "v1beta1", "PartialObjectMetadata", "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata"),
+    (
+        "meta.k8s.io",
+        "v1beta1",
+        "PartialObjectMetadataList",
+        "io.k8s.apimachinery.pkg.apis.meta.v1beta1.PartialObjectMetadataList",
+    ),
+];
 
 /// Kinds that are never listed.
 pub const UNLISTED: &[&str] = &[
@@ -47,13 +96,10 @@ fn base_shape(name: &str) -> String {
         "MicroTime" if name.starts_with(META) => "microtime".to_owned(),
         "Quantity" => "quantity".to_owned(),
         "IntOrString" => "intorstring".to_owned(),
-        "RawExtension"
-        | "FieldsV1"
-        | "JSON"
-        | "Patch"
-        | "JSONSchemaPropsOrArray"
-        | "JSONSchemaPropsOrBool"
-        | "JSONSchemaPropsOrStringArray" => "any".to_owned(),
+        "RawExtension" | "FieldsV1" | "JSON" | "Patch" => "any".to_owned(),
+        "JSONSchemaPropsOrArray" => "orlist".to_owned(),
+        "JSONSchemaPropsOrBool" => "orbool".to_owned(),
+        "JSONSchemaPropsOrStringArray" => "orstrings".to_owned(),
         _ => format!("@{name}"),
     }
 }
@@ -108,10 +154,9 @@ pub fn render(definitions: &Definitions, facts: &Facts) -> String {
     for (name, root) in &lists {
         types.insert(name, render_list(name, root));
     }
-    let options: Vec<String> = ["ListOptions", "GetOptions", "CreateOptions", "UpdateOptions", "PatchOptions"]
-        .map(|n| format!("{META}.{n}"))
-        .into();
-    for name in &options {
+    let messages: Vec<String> =
+        MESSAGES.iter().flat_map(|(package, names)| names.iter().map(move |n| format!("{package}.{n}"))).collect();
+    for name in &messages {
         types.insert(name, render_message(name, facts));
     }
     out.extend(types.values().map(String::as_str));
@@ -210,6 +255,7 @@ fn render_roots(roots: &[Root]) -> Vec<String> {
     for options in ["DeleteOptions", "ListOptions", "GetOptions", "CreateOptions", "UpdateOptions", "PatchOptions"] {
         rows.push(row("meta.k8s.io", "v1", options, &format!("{META}.{options}")));
     }
+    rows.extend(ANSWERS.iter().map(|(group, version, kind, type_)| row(group, version, kind, type_)));
     rows.sort();
     rows
 }
