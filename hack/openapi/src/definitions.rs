@@ -38,7 +38,8 @@ impl Definitions {
             _ => Err(anyhow::anyhow!("the schema {name} is no object")),
         });
         let roots: Vec<[String; 4]> = serde_json::from_value(file.remove("roots").unwrap_or_default())?;
-        let roots = roots.into_iter().map(|[group, version, kind, definition]| Root { group, version, kind, definition });
+        let roots =
+            roots.into_iter().map(|[group, version, kind, definition]| Root { group, version, kind, definition });
         Ok(Self { schemas: schemas.collect::<Result<_>>()?, roots: roots.collect() })
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::facts::Facts;
 use crate::definitions::Definitions;
+use crate::facts::Facts;
 use crate::paths;
 use crate::schemas::{self, Schemas};
 

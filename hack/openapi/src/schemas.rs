@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::facts::{Facts, MergeRule};
 use crate::definitions::Definitions;
+use crate::facts::{Facts, MergeRule};
 use crate::table::{default_json, is_listed, reference};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use crate::facts::Facts;
 use crate::definitions::{Definitions, Root};
+use crate::facts::Facts;
 use crate::zeros::vanishes;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";

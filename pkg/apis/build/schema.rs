@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::Failure;
 
+/// What CustomResourceDefinitions write schemas in.
+const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+
 /// All texts in one string; equal ones are kept once.
 #[derive(Default)]
 struct Names {
@@ -109,6 +112,7 @@ fn field_row(
         s if s.starts_with("{}") => ("Map", &s[2..]),
         s => ("One", s),
     };
+    let json_schema = *index.get(JSON_SCHEMA).ok_or("no type of JSON schemas")?;
     let (base, target) = match base {
         "string" => ("String", 0),
         "bool" => ("Bool", 0),
@@ -121,6 +125,9 @@ fn field_row(
         "microtime" => ("MicroTime", 0),
         "intorstring" => ("IntOrString", 0),
         "any" => ("Any", 0),
+        "orlist" => ("SchemaOrList", json_schema),
+        "orbool" => ("SchemaOrBool", json_schema),
+        "orstrings" => ("SchemaOrStrings", json_schema),
         other => {
             let name = other.strip_prefix('@').ok_or_else(|| format!("unknown shape {other}"))?;
             ("Struct", *index.get(name).ok_or_else(|| format!("unknown type {name}"))?)

@@ -191,6 +191,9 @@ impl Walk {
                 Some(target) => self.structure(target, map, Some(place)),
                 None => Ok(()),
             },
+            (Base::SchemaOrList | Base::SchemaOrBool | Base::SchemaOrStrings, value) => {
+                self.alternative(field, value, place)
+            }
             (Base::Bytes, Value::String(text)) => canonical_base64(text),
             (Base::Time, Value::String(text)) => replace(text, time::canonical),
             (Base::MicroTime, Value::String(text)) => replace(text, time::canonical_micro),
@@ -217,6 +220,43 @@ impl Walk {
             (_, other) => Err(mismatch(owner, place, go_kind(other), &item_type(field))),
         }
     }
+}
+
+impl Walk {
+    /// A JSON schema or what may stand in its place. Upstream's readers of these take what they know and no notice of the
+    /// rest, which leaves an empty value; here the rest is refused.
+    fn alternative(&mut self, field: Field, value: &mut Value, place: &Place<'_>) -> Result<(), String> {
+        let schema = |walk: &mut Self, map: &mut Map<String, Value>, place: &Place<'_>| match field.schema_alternative()
+        {
+            Some(type_) => walk.structure(type_, map, Some(place)),
+            None => Ok(()),
+        };
+        match (field.base(), value) {
+            (_, Value::Object(map)) => schema(self, map, place),
+            (Base::SchemaOrBool, Value::Bool(_)) => Ok(()),
+            (Base::SchemaOrList, Value::Array(items)) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    let place = Place { parent: Some(place), step: Step::Index(i) };
+                    match item {
+                        Value::Object(map) => schema(self, map, &place)?,
+                        other => return Err(alternative_mismatch(other, "v1.JSONSchemaProps")),
+                    }
+                }
+                Ok(())
+            }
+            (Base::SchemaOrStrings, Value::Array(items)) => match items.iter().find(|item| !item.is_string()) {
+                Some(other) => Err(alternative_mismatch(other, "string")),
+                None => Ok(()),
+            },
+            (Base::SchemaOrBool, _) => Err("boolean or JSON schema expected".to_owned()),
+            (_, other) => Err(alternative_mismatch(other, &field.go_type())),
+        }
+    }
+}
+
+/// These read themselves, so that Go's error does not name the field.
+fn alternative_mismatch(given: &Value, go_type: &str) -> String {
+    format!("json: cannot unmarshal {} into Go value of type {go_type}", go_kind(given))
 }
 
 fn scalar_name(base: Base) -> &'static str {
@@ -262,6 +302,7 @@ fn zero(base: Base) -> Value {
         Base::Quantity => "0".into(),
         Base::Struct => Value::Object(Map::new()),
         Base::Any | Base::Time | Base::MicroTime => Value::Null,
+        Base::SchemaOrList | Base::SchemaOrBool | Base::SchemaOrStrings => Value::Null,
     }
 }
 

@@ -22,7 +22,7 @@ fn merge_field(field: Field) -> MergeField {
     let target = field.target().map(Type::id);
     let value = match (field.container(), field.base()) {
         (Container::One, Base::Struct) => target.map_or(ValueType::Any, ValueType::Struct),
-        (Container::One, Base::Any) => ValueType::Any,
+        (Container::One, Base::Any | Base::SchemaOrList | Base::SchemaOrBool | Base::SchemaOrStrings) => ValueType::Any,
         (Container::One, _) => ValueType::Scalar,
         (Container::List | Container::ListOfLists, _) => ValueType::List(target),
         (Container::Map | Container::MapOfLists, _) => ValueType::Map(target),

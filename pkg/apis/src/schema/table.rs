@@ -69,6 +69,12 @@ pub enum Base {
     IntOrString,
     /// Anything: embedded objects, raw JSON.
     Any,
+    /// A JSON schema, or a list of them.
+    SchemaOrList,
+    /// A JSON schema, or a truth value.
+    SchemaOrBool,
+    /// A JSON schema, or a list of texts.
+    SchemaOrStrings,
     Struct,
 }
 
@@ -188,6 +194,12 @@ impl Field {
         (self.0.base == Base::Struct).then_some(Type(self.0.target))
     }
 
+    /// The type of the schema in a value that is one or something else.
+    pub fn schema_alternative(self) -> Option<Type> {
+        let either = matches!(self.0.base, Base::SchemaOrList | Base::SchemaOrBool | Base::SchemaOrStrings);
+        either.then_some(Type(self.0.target))
+    }
+
     /// Field numbers in protobuf, outermost first: more than one where JSON inlines an embedded message; empty where the
     /// type has no protobuf form.
     pub fn wire(self) -> &'static [u8] {
@@ -247,6 +259,9 @@ impl Field {
             Base::MicroTime => "v1.MicroTime",
             Base::IntOrString => "intstr.IntOrString",
             Base::Any => "runtime.RawExtension",
+            Base::SchemaOrList => "v1.JSONSchemaPropsOrArray",
+            Base::SchemaOrBool => "v1.JSONSchemaPropsOrBool",
+            Base::SchemaOrStrings => "v1.JSONSchemaPropsOrStringArray",
             Base::Struct => Type(self.0.target).go_name(),
         };
         match self.0.container {
