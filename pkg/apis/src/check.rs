@@ -3,8 +3,8 @@
 
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{
-    is_dns1123_label, is_dns1123_subdomain, is_qualified_name, is_valid_label_value, is_valid_port_name,
-    is_valid_port_num,
+    is_dns1123_label, is_dns1123_subdomain, is_path_segment_name, is_qualified_name, is_valid_label_value,
+    is_valid_port_name, is_valid_port_num, regex_error,
 };
 use serde_json::{Map, Value};
 
@@ -171,20 +171,14 @@ pub fn subdomain(errors: &mut ErrorList, owner: &Path, field: &str, value: &str)
     text(errors, owner, field, value, is_dns1123_subdomain);
 }
 
-/// `must be a valid IP address`; the value itself is at `path`.
+/// An address in a field that is older than the canonical form; the value itself is at `path`.
 pub fn ip(errors: &mut ErrorList, path: &Path, value: &str) {
-    if value.parse::<std::net::IpAddr>().is_err() {
-        let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-        errors.push(Error::invalid(path, value, why));
-    }
+    crate::addresses::legacy_ip(errors, path, value, &[]);
 }
 
-/// `must be a valid CIDR value`; the value itself is at `path`.
+/// A network in such a field.
 pub fn cidr(errors: &mut ErrorList, path: &Path, value: &str) {
-    if value.parse::<ipnet::IpNet>().is_err() {
-        let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-        errors.push(Error::invalid(path, value, why));
-    }
+    crate::addresses::legacy_cidr(errors, path, value, &[]);
 }
 
 /// A relative path that stays below where it starts.
@@ -217,5 +211,42 @@ pub fn id(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str) {
     {
         let why = apimachinery::validation::inclusive_range_error(0, ID_MAX);
         errors.push(Error::invalid(&owner.child(field), number, why));
+    }
+}
+
+/// A name that must be there and fit into a URL path.
+pub fn required_segment(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str) {
+    required_text(errors, owner, object, field, is_path_segment_name);
+}
+
+/// The domain of at least `parts` parts; its texts are joined into one error. `path` is the field itself.
+pub fn domain(errors: &mut ErrorList, path: &Path, name: &str, parts: usize) {
+    let reasons = is_dns1123_subdomain(name);
+    if name.is_empty() {
+        errors.push(Error::required(path, ""));
+    } else if !reasons.is_empty() {
+        errors.push(Error::invalid(path, name, reasons.join(",")));
+    } else if name.split('.').count() < parts {
+        let parts = if parts == 2 { "two" } else { "three" };
+        let why = format!("should be a domain with at least {parts} segments separated by dots");
+        errors.push(Error::invalid(path, name, why));
+    }
+}
+
+/// `example.com/some/path`; `path` is the field itself.
+pub fn domain_prefixed_path(errors: &mut ErrorList, path: &Path, value: &str) {
+    const HTTP_PATH: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+    if value.is_empty() {
+        errors.push(Error::required(path, ""));
+        return;
+    }
+    let Some((host, rest)) = value.split_once('/').filter(|(host, rest)| !host.is_empty() && !rest.is_empty()) else {
+        let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.push(Error::invalid(path, value, why));
+        return;
+    };
+    errors.extend(is_dns1123_subdomain(host).into_iter().map(|e| Error::invalid(path, host, e)));
+    if !rest.bytes().all(|c| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c)) {
+        errors.push(Error::invalid(path, rest, regex_error("Invalid path", HTTP_PATH, &[])));
     }
 }

@@ -15,6 +15,7 @@ pub mod schema;
 pub mod strategy;
 pub mod tree;
 
+mod addresses;
 mod admissionregistration;
 mod apiextensions;
 mod apps;

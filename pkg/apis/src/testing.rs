@@ -55,3 +55,98 @@ pub fn cells(row: &Resource, object: &Object) -> Vec<String> {
     let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
     cells.iter().map(text).collect()
 }
+
+/// Rows of a table of rules: changes of a base object, and the errors that they lead to (none: accepted).
+///
+/// A change is `path = value`, several are joined by ` ; `. The value is JSON, or a text as it stands; `null` removes the
+/// field. `a[0].b` names list items (an index one past the end adds an item) and `a[x/y]` the key `x/y` of a map.
+pub type Rules<'a> = &'a [(&'a str, &'a [&'a str])];
+
+/// Applies the changes of one row of [`Rules`].
+pub fn change(object: &mut Value, changes: &str) {
+    for one in changes.split(" ; ").filter(|c| !c.is_empty()) {
+        let (path, value) = one.split_once(" = ").unwrap_or_else(|| panic!("{one}: not `path = value`"));
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        let steps: Vec<&str> = path.split('[').flat_map(split_names).collect();
+        set(object, &steps, value);
+    }
+}
+
+/// `0].b.c` gives `0`, `b`, `c`; a key in brackets may have dots.
+fn split_names(part: &str) -> Vec<&str> {
+    let (key, rest) = part.split_once(']').map_or((None, part), |(key, rest)| (Some(key), rest));
+    key.into_iter().chain(rest.split('.').filter(|name| !name.is_empty())).collect()
+}
+
+fn set(object: &mut Value, steps: &[&str], value: Value) {
+    let [step, rest @ ..] = steps else {
+        *object = value;
+        return;
+    };
+    if let Value::Array(items) = object {
+        let index: usize = step.parse().unwrap_or_else(|_| panic!("{step}: not an index"));
+        if rest.is_empty() && value.is_null() {
+            items.remove(index);
+            return;
+        }
+        if index == items.len() {
+            items.push(Value::Null);
+        }
+        return set(&mut items[index], rest, value);
+    }
+    if !object.is_object() {
+        *object = Value::Object(serde_json::Map::new());
+    }
+    let map = apimachinery::meta::object_mut(object);
+    if rest.is_empty() && value.is_null() {
+        map.remove(*step);
+    } else {
+        set(map.entry(*step).or_insert(Value::Null), rest, value);
+    }
+}
+
+/// Checks what creating the changed `base` objects says.
+pub fn check_create(row: &Resource, base: &Value, rules: Rules<'_>) {
+    for (changes, want) in rules {
+        let mut object = base.clone();
+        change(&mut object, changes);
+        assert_eq!(create_errors(row, object), *want, "create {} with {changes}", row.kind);
+    }
+}
+
+/// Checks what updating `base`, as stored, by the changes says.
+pub fn check_update(row: &Resource, base: &Value, rules: Rules<'_>) {
+    for (changes, want) in rules {
+        let errors = update_errors(row, base.clone(), |object| change(object, changes));
+        assert_eq!(errors, *want, "update {} with {changes}", row.kind);
+    }
+}
+
+/// Checks what writing the changes to the status endpoint of `base`, as stored, says.
+pub fn check_status(row: &Resource, base: &Value, rules: Rules<'_>) {
+    for (changes, want) in rules {
+        let old = defaulted(row, base.clone());
+        let mut new = old.clone();
+        change(&mut new, changes);
+        (row.strategy.prepare_for_status_update)(&mut new, &old);
+        let errors = texts(&(row.strategy.validate_status_update)(&new, &old));
+        assert_eq!(errors, *want, "status of {} with {changes}", row.kind);
+    }
+}
+
+/// Checks defaults: changes of `base`, then fields of the result as in [`change`] (`null`: not there).
+pub fn check_defaults(row: &Resource, base: &Value, rules: &[(&str, &str)]) {
+    for (changes, want) in rules {
+        let mut object = base.clone();
+        change(&mut object, changes);
+        let got = defaulted(row, object);
+        let mut wanted = got.clone();
+        change(&mut wanted, want);
+        assert_eq!(got, wanted, "defaults of {} with {changes}", row.kind);
+    }
+}
+
+/// The Warning texts of a new object, after defaults.
+pub fn warnings(row: &Resource, object: &Value) -> Vec<String> {
+    (row.strategy.warnings)(&defaulted(row, object.clone()), None)
+}

@@ -2,12 +2,13 @@
 
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{
-    is_dns1035_label, is_dns1123_subdomain, is_domain_prefixed_path, is_wildcard_dns1123_subdomain,
+    is_dns1123_label, is_dns1123_subdomain, is_valid_port_name, is_wildcard_dns1123_subdomain,
 };
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
 use super::GROUP;
+use crate::addresses::{legacy_ip, sloppy_ip};
 use crate::cells::{age, or_none};
 use crate::check;
 use crate::resource::{Column, Resource, Strategy, Subresource};
@@ -31,11 +32,18 @@ pub const ROW: Resource = Resource {
             apimachinery::meta::object_mut(o).insert("status".to_owned(), status);
         },
         validate: |o| {
-            let mut errors = validate(o);
+            let mut errors = validate(o, None);
             class_annotation(&mut errors, o);
             errors
         },
-        validate_update: |new, _| validate(new),
+        validate_update: |new, old| validate(new, Some(old)),
+        validate_status_update,
+        warnings: |new, _| {
+            let annotated = new.annotations().is_some_and(|a| a.contains_key(CLASS_ANNOTATION));
+            let text =
+                || format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead");
+            annotated.then(text).into_iter().collect()
+        },
         ..Strategy::SPEC_STATUS
     },
     ..Resource::namespaced(GROUP, "v1", "ingresses", "ingress", "Ingress")
@@ -68,6 +76,7 @@ pub const CLASS: Resource = Resource {
         validate_update: |new, old| {
             let mut errors = ErrorList::new();
             check::immutable(&mut errors, &Path::new("spec"), new.field("spec"), old.field("spec"), "controller");
+            errors.extend(validate_class(new));
             errors
         },
         generation_changed: Some(crate::strategy::spec_changed),
@@ -77,32 +86,44 @@ pub const CLASS: Resource = Resource {
 };
 
 fn validate_class(class: &Object) -> ErrorList {
+    const CONTROLLER_MAX: usize = 250;
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), class.field("spec"));
-    if spec.text("controller").len() > 250 {
-        errors.push(Error::too_long(&at.child("controller"), 250));
+    let controller = at.child("controller");
+    if spec.text("controller").len() > CONTROLLER_MAX {
+        errors.push(Error::too_long(&controller, CONTROLLER_MAX));
     }
-    check::text(&mut errors, &at, "controller", spec.text("controller"), is_domain_prefixed_path);
-    let parameters = spec.field("parameters");
-    if parameters.is_null() {
-        return errors;
+    check::domain_prefixed_path(&mut errors, &controller, spec.text("controller"));
+    if spec.has("parameters") {
+        validate_parameters(&mut errors, &at.child("parameters"), spec.field("parameters"));
     }
-    let at = at.child("parameters");
-    for field in ["kind", "name"] {
-        check::required(&mut errors, &at, parameters, field);
-    }
-    match (parameters.text("scope"), parameters.text("namespace")) {
-        ("Namespace", "") => {
+    errors
+}
+
+fn validate_parameters(errors: &mut ErrorList, at: &Path, parameters: &Value) {
+    object_reference(errors, at, parameters);
+    let namespace = parameters.field("namespace").as_str();
+    match (parameters.text("scope"), namespace) {
+        ("Namespace", None) => {
             let why = "`parameters.scope` is set to 'Namespace'";
             errors.push(Error::required(&at.child("namespace"), why));
         }
-        ("Cluster", namespace) if !namespace.is_empty() => {
+        ("Namespace", Some(namespace)) => check::text(errors, at, "namespace", namespace, is_dns1123_label),
+        ("Cluster", Some(_)) => {
             let why = "`parameters.scope` is set to 'Cluster'";
             errors.push(Error::forbidden(&at.child("namespace"), why));
         }
-        _ => check::choice(&mut errors, &at, parameters, "scope", &["Cluster", "Namespace"]),
+        _ => check::choice(errors, at, parameters, "scope", &["Cluster", "Namespace"]),
     }
-    errors
+}
+
+/// Group, kind and name of another object.
+fn object_reference(errors: &mut ErrorList, at: &Path, reference: &Value) {
+    if let Some(group) = reference.field("apiGroup").as_str() {
+        check::text(errors, at, "apiGroup", group, is_dns1123_subdomain);
+    }
+    check::required_segment(errors, at, reference, "kind");
+    check::required_segment(errors, at, reference, "name");
 }
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
@@ -119,42 +140,74 @@ fn class_annotation(errors: &mut ErrorList, ingress: &Object) {
     }
 }
 
-fn validate(ingress: &Object) -> ErrorList {
+/// `old` is the object before an update: what was refused later and is there already may stay.
+fn validate(ingress: &Object, old: Option<&Object>) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), ingress.field("spec"));
+    let before = old.map_or(&Value::Null, |old| old.field("spec"));
     if spec.list("rules").is_empty() && !spec.has("defaultBackend") {
         let why = "either `defaultBackend` or `rules` must be specified";
         errors.push(Error::invalid(&at, spec.field("rules").clone(), why));
     }
-    for (i, tls) in spec.list("tls").iter().enumerate() {
-        for (j, host) in tls.texts("hosts").enumerate() {
-            let path = at.child("tls").index(i).child("hosts").index(j);
-            errors.extend(host_rule(host)(host).into_iter().map(|e| Error::invalid(&path, host, e)));
-        }
-    }
-    for (i, rule) in spec.list("rules").iter().enumerate() {
-        validate_rule(&mut errors, &at.child("rules").index(i), rule);
-    }
     if spec.has("defaultBackend") {
         backend(&mut errors, &at.child("defaultBackend"), spec.field("defaultBackend"));
     }
-    check::optional_text(&mut errors, &at, spec, "ingressClassName", is_dns1123_subdomain);
+    let bad_wildcards = before.list("rules").iter().any(|rule| is_wildcard(rule) && has_bad_paths(rule));
+    for (i, rule) in spec.list("rules").iter().enumerate() {
+        let at = at.child("rules").index(i);
+        validate_host(&mut errors, &at, rule.text("host"));
+        if !(bad_wildcards && is_wildcard(rule)) {
+            validate_paths(&mut errors, &at, rule);
+        }
+    }
+    let bad_secrets = before.list("tls").iter().any(|tls| !secret_faults(tls).is_empty());
+    for (i, tls) in spec.list("tls").iter().enumerate() {
+        let at = at.child("tls").index(i);
+        for (j, host) in tls.texts("hosts").enumerate() {
+            let path = at.child("hosts").index(j);
+            errors.extend(host_rule(host)(host).into_iter().map(|e| Error::invalid(&path, host, e)));
+        }
+        if !bad_secrets {
+            let path = at.child("secretName");
+            errors.extend(secret_faults(tls).into_iter().map(|e| Error::invalid(&path, tls.text("secretName"), e)));
+        }
+    }
+    if let Some(class) = spec.field("ingressClassName").as_str() {
+        check::text(&mut errors, &at, "ingressClassName", class, is_dns1123_subdomain);
+    }
     errors
+}
+
+fn secret_faults(tls: &Value) -> Vec<String> {
+    let name = tls.text("secretName");
+    if name.is_empty() { Vec::new() } else { is_dns1123_subdomain(name) }
+}
+
+fn is_wildcard(rule: &Value) -> bool {
+    rule.text("host").contains('*')
+}
+
+fn has_bad_paths(rule: &Value) -> bool {
+    let mut errors = ErrorList::new();
+    validate_paths(&mut errors, &Path::default(), rule);
+    !errors.is_empty()
 }
 
 fn host_rule(host: &str) -> check::Rule {
     if host.contains('*') { is_wildcard_dns1123_subdomain } else { is_dns1123_subdomain }
 }
 
-fn validate_rule(errors: &mut ErrorList, at: &Path, rule: &Value) {
-    let host = rule.text("host");
-    if !host.is_empty() {
-        if host.parse::<std::net::IpAddr>().is_ok() {
-            errors.push(Error::invalid(&at.child("host"), host, "must be a DNS name, not an IP address"));
-        } else {
-            check::text(errors, at, "host", host, host_rule(host));
-        }
+fn validate_host(errors: &mut ErrorList, at: &Path, host: &str) {
+    if host.is_empty() {
+        return;
     }
+    if sloppy_ip(host).is_some() {
+        errors.push(Error::invalid(&at.child("host"), host, "must be a DNS name, not an IP address"));
+    }
+    check::text(errors, at, "host", host, host_rule(host));
+}
+
+fn validate_paths(errors: &mut ErrorList, at: &Path, rule: &Value) {
     if !rule.has("http") {
         return;
     }
@@ -166,14 +219,17 @@ fn validate_rule(errors: &mut ErrorList, at: &Path, rule: &Value) {
     for (i, path) in paths.iter().enumerate() {
         let at = at.index(i);
         let text = path.text("path");
-        match path.text("pathType") {
-            "" => errors.push(Error::required(&at.child("pathType"), "pathType must be specified")),
-            "Exact" | "Prefix" => url_path(errors, &at.child("path"), text),
-            "ImplementationSpecific" if text.is_empty() || text.starts_with('/') => {}
-            "ImplementationSpecific" => {
+        match path.field("pathType").as_str() {
+            None => {
+                errors.push(Error::required(&at.child("pathType"), "pathType must be specified"));
+                continue;
+            }
+            Some("Exact" | "Prefix") => url_path(errors, &at.child("path"), text),
+            Some("ImplementationSpecific") if text.is_empty() || text.starts_with('/') => {}
+            Some("ImplementationSpecific") => {
                 errors.push(Error::invalid(&at.child("path"), text, "must be an absolute path"));
             }
-            other => {
+            Some(other) => {
                 let known = &["Exact", "ImplementationSpecific", "Prefix"];
                 errors.push(Error::not_supported(&at.child("pathType"), other, known));
             }
@@ -185,7 +241,6 @@ fn validate_rule(errors: &mut ErrorList, at: &Path, rule: &Value) {
 fn url_path(errors: &mut ErrorList, at: &Path, path: &str) {
     if !path.starts_with('/') {
         errors.push(Error::invalid(at, path, "must be an absolute path"));
-        return;
     }
     for bad in ["//", "/./", "/../", "%2f", "%2F"] {
         if path.contains(bad) {
@@ -204,28 +259,44 @@ fn backend(errors: &mut ErrorList, at: &Path, backend: &Value) {
         (true, true) => {
             errors.push(Error::invalid(at, "", "cannot set both resource and service backends"));
         }
-        (false, false) => errors.push(Error::required(at, "resource or service backend is required")),
-        (false, true) => {
-            for field in ["kind", "name"] {
-                check::required(errors, &at.child("resource"), backend.field("resource"), field);
-            }
-        }
-        (true, false) => service(errors, &at.child("service"), backend.field("service")),
+        (false, false) => errors.push(Error::invalid(at, "", "resource or service backend is required")),
+        (false, true) => object_reference(errors, &at.child("resource"), backend.field("resource")),
+        (true, false) => service(errors, at, backend.field("service")),
     }
 }
 
+/// `at` is the backend: a port that is missing or there twice is its fault.
 fn service(errors: &mut ErrorList, at: &Path, service: &Value) {
-    check::required_text(errors, at, service, "name", is_dns1035_label);
+    let path = at.child("service");
+    check::required_text(errors, &path, service, "name", is_dns1123_label);
     let port = service.field("port");
     let (name, number) = (port.text("name"), port.int("number").unwrap_or(0));
     match (name.is_empty(), number) {
         (true, 0) => errors.push(Error::required(at, "port name or number is required")),
-        (true, number) => check::port(errors, &at.child("port"), "number", number),
-        (false, 0) => {
-            check::text(errors, &at.child("port"), "name", name, apimachinery::validation::is_valid_port_name);
-        }
+        (true, number) => check::port(errors, &path.child("port"), "number", number),
+        (false, 0) => check::text(errors, &path.child("port"), "name", name, is_valid_port_name),
         (false, _) => errors.push(Error::invalid(at, "", "cannot set both port name & port number")),
     }
+}
+
+fn validate_status_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let kept: Vec<&str> = old.array_at("status/loadBalancer/ingress").iter().map(|i| i.text("ip")).collect();
+    let at = Path::new("status").child("loadBalancer").child("ingress");
+    for (i, ingress) in new.array_at("status/loadBalancer/ingress").iter().enumerate() {
+        let at = at.index(i);
+        let (ip, host) = (ingress.text("ip"), ingress.text("hostname"));
+        if !ip.is_empty() {
+            legacy_ip(&mut errors, &at.child("ip"), ip, &kept);
+        }
+        if !host.is_empty() {
+            check::text(&mut errors, &at, "hostname", host, is_dns1123_subdomain);
+            if sloppy_ip(host).is_some() {
+                errors.push(Error::invalid(&at.child("hostname"), host, "must be a DNS name, not an IP address"));
+            }
+        }
+    }
+    errors
 }
 
 fn cells(ingress: &Object, now: i64) -> Vec<Value> {
@@ -246,11 +317,13 @@ fn cells(ingress: &Object, now: i64) -> Vec<Value> {
     ]
 }
 
+/// The first three hosts, and how many more rules there are.
 fn hosts(rules: &[Value]) -> String {
-    let named: Vec<&str> = rules.iter().map(|r| r.text("host")).filter(|h| !h.is_empty()).collect();
-    match named.len() {
-        0 => "*".to_owned(),
-        1..=3 => named.join(","),
-        more => format!("{} + {} more...", named[..3].join(","), more - 3),
+    let named: Vec<&str> = rules.iter().map(|r| r.text("host")).filter(|h| !h.is_empty()).take(3).collect();
+    let third = rules.iter().enumerate().filter(|(_, r)| !r.text("host").is_empty()).nth(2).map(|(i, _)| i + 1);
+    match (named.len(), third) {
+        (0, _) => "*".to_owned(),
+        (_, Some(third)) if third < rules.len() => format!("{} + {} more...", named.join(","), rules.len() - 3),
+        _ => named.join(","),
     }
 }
