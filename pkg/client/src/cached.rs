@@ -36,8 +36,8 @@ impl fmt::Display for ObjectKey {
 /// An object that an informer can hold.
 ///
 /// Every k8s-openapi kind is one already. For kinds that come by the 100,000 write a slim struct with just the fields
-/// that the loop reads (unknown fields are skipped while parsing) and implement this by hand; it must keep the
-/// resourceVersion, by which a relist finds out what changed.
+/// that the loop reads (unknown fields are skipped while parsing) and implement this by [`cached!`](crate::cached!); it
+/// must keep the resourceVersion, by which a relist finds out what changed.
 pub trait Cached: DeserializeOwned + Send + Sync + 'static {
     /// API group, empty for the core group.
     const GROUP: &'static str;
@@ -52,6 +52,29 @@ pub trait Cached: DeserializeOwned + Send + Sync + 'static {
     fn namespace(&self) -> &str;
     fn name(&self) -> &str;
     fn resource_version(&self) -> &str;
+}
+
+/// Implements [`Cached`] for a slim struct that has text fields `namespace`, `name` and `resource_version`, itself or
+/// (after `at`) in a field: `cached!(Service, "", "v1", "services", at metadata)`.
+#[macro_export]
+macro_rules! cached {
+    ($type:ty, $group:literal, $version:literal, $plural:literal $(, at $metadata:ident)?) => {
+        impl $crate::Cached for $type {
+            const GROUP: &'static str = $group;
+            const VERSION: &'static str = $version;
+            const PLURAL: &'static str = $plural;
+
+            fn namespace(&self) -> &str {
+                &self$(.$metadata)?.namespace
+            }
+            fn name(&self) -> &str {
+                &self$(.$metadata)?.name
+            }
+            fn resource_version(&self) -> &str {
+                &self$(.$metadata)?.resource_version
+            }
+        }
+    };
 }
 
 impl<K> Cached for K

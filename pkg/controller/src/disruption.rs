@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apimachinery::intstr::IntOrString;
-use client::{Cached as _, Change, Index, ObjectKey, Scope, Store, WorkQueue};
+use client::{Change, Index, ObjectKey, Scope, Store, WorkQueue};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString as WireIntOrString;
-use kube::Api;
-use kube::api::PostParams;
 
 use crate::owner;
 use crate::pod::SlimPod;
-use crate::skeleton::{Context, Error, SyncResult, Tasks, enqueue, is_not_found};
+use crate::skeleton::{Context, Error, SyncResult, Tasks, enqueue};
+use crate::status::write_status;
 use crate::template;
 
 const NAME: &str = "disruption";
@@ -122,15 +121,7 @@ impl Controller {
         };
         let again = status.disrupted_pods.iter().flatten().map(|(_, at)| at.0.as_second() + GRANTED_SECONDS).min();
         let again = again.map(|at| Duration::from_secs(u64::try_from(at - now.as_second()).unwrap_or(0).max(1)));
-        if budget.status.as_ref().is_none_or(|current| !template::equal(current, &status)) {
-            let mut wanted = (*budget).clone();
-            wanted.status = Some(status);
-            let api: Api<PodDisruptionBudget> = Api::namespaced(self.context.client.clone(), &key.namespace);
-            match api.replace_status(budget.name(), &PostParams::default(), &wanted).await {
-                Err(error) if is_not_found(&error) => {}
-                outcome => drop(outcome?),
-            }
-        }
+        write_status(&self.context.client, &*budget, status).await?;
         Ok(again)
     }
 

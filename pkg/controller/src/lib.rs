@@ -27,6 +27,7 @@ mod root_ca;
 mod service_account;
 mod skeleton;
 mod statefulset;
+mod status;
 mod template;
 mod ttl_after_finished;
 

@@ -1,6 +1,5 @@
 //! A Pod as the controllers read it: a tenth of the typed one, for there may be 100,000.
 
-use client::Cached;
 use compact_str::CompactString;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Toleration};
@@ -155,21 +154,7 @@ impl SlimPod {
     }
 }
 
-impl Cached for SlimPod {
-    const GROUP: &'static str = "";
-    const VERSION: &'static str = "v1";
-    const PLURAL: &'static str = "pods";
-
-    fn namespace(&self) -> &str {
-        &self.namespace
-    }
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn resource_version(&self) -> &str {
-        &self.resource_version
-    }
-}
+client::cached!(SlimPod, "", "v1", "pods");
 
 /// The wire form, as far as it is read.
 #[derive(Deserialize)]

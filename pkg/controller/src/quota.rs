@@ -5,12 +5,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use client::{Cached, Change, ObjectKey, Scope, Source, Store, WorkQueue};
+use client::{Change, ObjectKey, Scope, Source, Store, WorkQueue};
 use http::Request;
-use k8s_openapi::api::core::v1::ResourceQuota;
+use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use kube::Api;
-use kube::api::PostParams;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,8 +16,8 @@ use tokio::task::JoinSet;
 
 use crate::discovery::{self, Resource};
 use crate::pod::SlimPod;
-use crate::skeleton::{Context, Error, SyncResult, Tasks, is_not_found};
-use crate::template;
+use crate::skeleton::{Context, Error, SyncResult, Tasks};
+use crate::status::write_status;
 
 const NAME: &str = "resourcequota_primary";
 const WORKERS: usize = 5;
@@ -48,21 +46,7 @@ struct CountedMeta {
     resource_version: String,
 }
 
-impl Cached for Counted {
-    const GROUP: &'static str = "";
-    const VERSION: &'static str = "";
-    const PLURAL: &'static str = "";
-
-    fn namespace(&self) -> &str {
-        &self.metadata.namespace
-    }
-    fn name(&self) -> &str {
-        &self.metadata.name
-    }
-    fn resource_version(&self) -> &str {
-        &self.metadata.resource_version
-    }
-}
+client::cached!(Counted, "", "", "", at metadata);
 
 /// Resources (group, plural) that are watched, and the tasks that do it.
 type Watched = (HashSet<(String, String)>, JoinSet<()>);
@@ -148,18 +132,9 @@ impl Controller {
                 }
             }
         }
-        let mut wanted = (*quota).clone();
-        let status = wanted.status.get_or_insert_default();
-        status.hard = Some(hard);
-        status.used = Some(used);
-        if template::equal(&quota.status, &wanted.status) {
-            return Ok(None);
-        }
-        let api: Api<ResourceQuota> = Api::namespaced(self.context.client.clone(), &key.namespace);
-        match api.replace_status(quota.name(), &PostParams::default(), &wanted).await {
-            Err(error) if is_not_found(&error) => Ok(None),
-            outcome => Ok(outcome.map(|_| None)?),
-        }
+        let status = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
+        write_status(&self.context.client, &*quota, status).await?;
+        Ok(None)
     }
 
     /// The resource as the server serves it; asks again once for one that is not known.

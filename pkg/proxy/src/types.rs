@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use client::Cached;
 use serde::Deserialize;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -123,34 +122,6 @@ pub struct EndpointPort {
     pub port: Option<u16>,
 }
 
-impl Cached for Service {
-    const GROUP: &'static str = "";
-    const VERSION: &'static str = "v1";
-    const PLURAL: &'static str = "services";
+client::cached!(Service, "", "v1", "services", at metadata);
 
-    fn namespace(&self) -> &str {
-        &self.metadata.namespace
-    }
-    fn name(&self) -> &str {
-        &self.metadata.name
-    }
-    fn resource_version(&self) -> &str {
-        &self.metadata.resource_version
-    }
-}
-
-impl Cached for EndpointSlice {
-    const GROUP: &'static str = "discovery.k8s.io";
-    const VERSION: &'static str = "v1";
-    const PLURAL: &'static str = "endpointslices";
-
-    fn namespace(&self) -> &str {
-        &self.metadata.namespace
-    }
-    fn name(&self) -> &str {
-        &self.metadata.name
-    }
-    fn resource_version(&self) -> &str {
-        &self.metadata.resource_version
-    }
-}
+client::cached!(EndpointSlice, "discovery.k8s.io", "v1", "endpointslices", at metadata);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use client::Cached;
 use k8s_openapi::api::core::v1::{Affinity, Taint, Toleration, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::de::IgnoredAny;
@@ -235,21 +234,7 @@ impl Pod {
     }
 }
 
-impl Cached for Pod {
-    const GROUP: &'static str = "";
-    const VERSION: &'static str = "v1";
-    const PLURAL: &'static str = "pods";
-
-    fn namespace(&self) -> &str {
-        &self.metadata.namespace
-    }
-    fn name(&self) -> &str {
-        &self.metadata.name
-    }
-    fn resource_version(&self) -> &str {
-        &self.metadata.resource_version
-    }
-}
+client::cached!(Pod, "", "v1", "pods", at metadata);
 
 #[derive(Debug, Default, Deserialize)]
 pub struct Node {
@@ -281,18 +266,4 @@ pub struct Image {
     pub size_bytes: i64,
 }
 
-impl Cached for Node {
-    const GROUP: &'static str = "";
-    const VERSION: &'static str = "v1";
-    const PLURAL: &'static str = "nodes";
-
-    fn namespace(&self) -> &str {
-        ""
-    }
-    fn name(&self) -> &str {
-        &self.metadata.name
-    }
-    fn resource_version(&self) -> &str {
-        &self.metadata.resource_version
-    }
-}
+client::cached!(Node, "", "v1", "nodes", at metadata);

@@ -18,8 +18,9 @@ use kube::api::{PostParams, PropagationPolicy};
 use self::schedule::Schedule;
 use crate::owner;
 use crate::skeleton::{
-    self, Context, Error, SyncResult, Tasks, delete_uid, enqueue, ignore_not_found, is_already_exists, is_not_found,
+    self, Context, Error, SyncResult, Tasks, delete_uid, enqueue, ignore_not_found, is_already_exists,
 };
+use crate::status::write_status;
 use crate::template;
 
 const NAME: &str = "cronjob";
@@ -80,7 +81,7 @@ impl Controller {
             true => Ok(None),
             false => self.start(&cron_job, &jobs, &mut status).await,
         };
-        self.write_status(&cron_job, status).await?;
+        write_status(&self.context.client, &*cron_job, status).await?;
         self.clean_up(&cron_job, &jobs).await?;
         outcome
     }
@@ -250,19 +251,6 @@ impl Controller {
             }
         }
         Ok(())
-    }
-
-    async fn write_status(&self, cron_job: &CronJob, status: CronJobStatus) -> Result<(), Error> {
-        if template::equal(&cron_job.status.clone().unwrap_or_default(), &status) {
-            return Ok(());
-        }
-        let mut wanted = cron_job.clone();
-        wanted.status = Some(status);
-        let api: Api<CronJob> = Api::namespaced(self.context.client.clone(), cron_job.namespace());
-        match api.replace_status(cron_job.name(), &PostParams::default(), &wanted).await {
-            Err(error) if is_not_found(&error) => Ok(()),
-            outcome => Ok(outcome.map(|_| ())?),
-        }
     }
 
     fn event(&self, cron_job: &CronJob, kind: EventType, reason: &str, text: &str) {

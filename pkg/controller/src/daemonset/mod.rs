@@ -5,9 +5,9 @@ mod plan;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Cached as _, Change, EventType, Index, ObjectKey, Scope, Store, WorkQueue};
+use client::{Change, EventType, Index, ObjectKey, Scope, Store, WorkQueue};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec};
 use kube::Api;
 use kube::api::PostParams;
@@ -17,6 +17,7 @@ use crate::history::{self, History};
 use crate::owner;
 use crate::pod::SlimPod;
 use crate::skeleton::{self, Context, Error, SyncResult, Tasks, is_not_found};
+use crate::status::write_status;
 use crate::template;
 
 const NAME: &str = "daemonset";
@@ -147,7 +148,8 @@ impl Controller {
             let live = |revision: &ControllerRevision| pods.iter().any(|pod| plan::is_of(pod, history::hash(revision)));
             history.truncate(&revisions, set.spec.revision_history_limit.unwrap_or(10), live).await?;
         }
-        self.write_status(&set, plan::status(&set, &pod_template, &nodes, &by_node, &hash, now)).await?;
+        write_status(&self.context.client, &*set, plan::status(&set, &pod_template, &nodes, &by_node, &hash, now))
+            .await?;
         let min_ready = set.spec.min_ready_seconds.unwrap_or(0);
         let available = pods.iter().map(|pod| pod.available_in(min_ready, now)).filter(|wait| !wait.is_zero()).min();
         Ok(again.into_iter().chain(available).min())
@@ -253,21 +255,8 @@ impl Controller {
     async fn note_collision(&self, set: &DaemonSet) -> SyncResult {
         let mut status = set.status.clone().unwrap_or_default();
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-        self.write_status(set, status).await?;
+        write_status(&self.context.client, set, status).await?;
         Err(Error::Collision)
-    }
-
-    async fn write_status(&self, set: &DaemonSet, status: DaemonSetStatus) -> Result<(), Error> {
-        if set.status.as_ref().is_some_and(|current| template::equal(current, &status)) {
-            return Ok(());
-        }
-        let mut wanted = set.clone();
-        wanted.status = Some(status);
-        let api: Api<DaemonSet> = Api::namespaced(self.context.client.clone(), set.namespace());
-        match api.replace_status(set.name(), &PostParams::default(), &wanted).await {
-            Err(error) if is_not_found(&error) => Ok(()),
-            outcome => Ok(outcome.map(|_| ())?),
-        }
     }
 
     fn event(&self, set: &DaemonSet, kind: EventType, reason: &str, text: &str) {

@@ -11,12 +11,13 @@ use client::{Cached as _, Change, EventType, Index, ObjectKey, Scope, Store, Wor
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::owner;
 use crate::pod::SlimPod;
 use crate::skeleton::{Context, Error, SyncResult, Tasks, is_invalid, is_not_found};
+use crate::status::write_status;
 use crate::template;
 
 const WORKERS: usize = 5;
@@ -121,7 +122,7 @@ impl Controller {
             let reference = client::recorder::reference(&*deployment);
             self.context.recorder.event(&reference, EventType::Warning, "SelectingAll", text);
             status.observed_generation = deployment.metadata.generation;
-            self.write_status(&deployment, &status).await?;
+            write_status(&self.context.client, &*deployment, status).await?;
             return Ok(None);
         }
         let sets = self.claim(&deployment, &selector).await?;
@@ -141,7 +142,7 @@ impl Controller {
         } else {
             status::of_rollout(&sync.deployment, &sync.status, &all, sync.new.as_ref(), now)
         };
-        self.write_status(&sync.deployment, &wanted).await?;
+        write_status(&self.context.client, &*sync.deployment, wanted.clone()).await?;
         outcome?;
         Ok(if deleting { None } else { status::until_deadline(&sync.deployment, &wanted, now) })
     }
@@ -177,21 +178,6 @@ impl Controller {
             }
         }
         Ok(owned)
-    }
-
-    /// Writes the status if it differs from what the deployment has.
-    async fn write_status(&self, deployment: &Deployment, status: &DeploymentStatus) -> Result<(), Error> {
-        let current = deployment.status.clone().unwrap_or_default();
-        if template::equal(&current, status) {
-            return Ok(());
-        }
-        let mut wanted = deployment.clone();
-        wanted.status = Some(status.clone());
-        let api: Api<Deployment> = Api::namespaced(self.context.client.clone(), deployment.namespace());
-        match api.replace_status(deployment.name(), &PostParams::default(), &wanted).await {
-            Err(error) if is_not_found(&error) => Ok(()),
-            outcome => Ok(outcome.map(|_| ())?),
-        }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::owner;
 use crate::pod::SlimPod;
 use crate::replicaset::slow_start;
 use crate::skeleton::{self, Context, Error, SyncResult, Tasks, is_invalid, is_not_found};
+use crate::status::write_status;
 use crate::template;
 
 const NAME: &str = "job";
@@ -260,17 +261,9 @@ impl Controller {
     }
 
     async fn write_status(&self, job: &Job, plan: &Plan) -> Result<(), Error> {
-        let current = job.status.clone().unwrap_or_default();
-        if template::equal(&current, &plan.status) {
+        if !write_status(&self.context.client, job, plan.status.clone()).await? {
             return Ok(());
         }
-        let mut wanted = job.clone();
-        wanted.status = Some(plan.status.clone());
-        let api: Api<Job> = Api::namespaced(self.context.client.clone(), job.namespace());
-        match api.replace_status(job.name(), &PostParams::default(), &wanted).await {
-            Err(error) if is_not_found(&error) => return Ok(()),
-            outcome => outcome?,
-        };
         let reference = client::recorder::reference(job);
         for (warning, reason, message) in &plan.events {
             let kind = if *warning { EventType::Warning } else { EventType::Normal };

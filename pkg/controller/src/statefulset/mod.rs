@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use client::{Cached as _, Change, EventType, Index, ObjectKey, Scope, Store, WorkQueue};
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
 };
@@ -20,6 +20,7 @@ use crate::history::{self, HASH_LABEL, History};
 use crate::owner;
 use crate::pod::SlimPod;
 use crate::skeleton::{self, Context, Error, SyncResult, Tasks, is_already_exists, is_not_found};
+use crate::status::write_status;
 use crate::template;
 
 const NAME: &str = "statefulset";
@@ -129,7 +130,7 @@ impl Controller {
         let (revisions, old) = self.revisions(&set, &found);
         let steps = if settled { plan::steps(&set, &pods, &revisions, now) } else { Vec::new() };
         let outcome = self.apply(&key, &set, old.as_ref(), &pods, steps).await;
-        self.write_status(&set, plan::status(&set, &pods, &revisions, collisions, now)).await?;
+        write_status(&self.context.client, &*set, plan::status(&set, &pods, &revisions, collisions, now)).await?;
         outcome?;
         if settled {
             let used = |revision: &ControllerRevision| {
@@ -262,21 +263,8 @@ impl Controller {
     async fn note_collision(&self, set: &StatefulSet) -> SyncResult {
         let mut status = set.status.clone().unwrap_or_default();
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-        self.write_status(set, status).await?;
+        write_status(&self.context.client, set, status).await?;
         Err(Error::Collision)
-    }
-
-    async fn write_status(&self, set: &StatefulSet, status: StatefulSetStatus) -> Result<(), Error> {
-        if set.status.as_ref().is_some_and(|current| template::equal(current, &status)) {
-            return Ok(());
-        }
-        let mut wanted = set.clone();
-        wanted.status = Some(status);
-        let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), set.namespace());
-        match api.replace_status(set.name(), &PostParams::default(), &wanted).await {
-            Err(error) if is_not_found(&error) => Ok(()),
-            outcome => Ok(outcome.map(|_| ())?),
-        }
     }
 
     fn event(&self, set: &StatefulSet, kind: EventType, reason: &str, text: &str) {
