@@ -9,6 +9,7 @@ use super::GROUP;
 use crate::addresses::{canonical_cidr_fault, canonical_ip_fault, sloppy_cidr};
 use crate::cells::age;
 use crate::check;
+use crate::names;
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::tree::Tree;
 
@@ -33,7 +34,6 @@ pub const IP: Resource = Resource {
             errors
         },
         validate_name: |name, _| canonical_ip_fault(name).into_iter().collect(),
-        generation_changed: Some(crate::strategy::spec_changed),
         ..Strategy::PLAIN
     },
     ..Resource::cluster(GROUP, "v1", "ipaddresses", "ipaddress", "IPAddress")
@@ -48,8 +48,8 @@ fn validate_ip(address: &Object) -> ErrorList {
     }
     let parent = spec.field("parentRef");
     check::optional_text(&mut errors, &at, parent, "group", is_dns1123_subdomain);
-    check::required_segment(&mut errors, &at, parent, "resource");
-    check::required_segment(&mut errors, &at, parent, "name");
+    names::required_segment(&mut errors, &at, parent, "resource");
+    names::required_segment(&mut errors, &at, parent, "name");
     check::optional_text(&mut errors, &at, parent, "namespace", is_path_segment_name);
     errors
 }

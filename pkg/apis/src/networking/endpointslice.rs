@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::addresses::{ip_warning, legacy_ip, sloppy_ip};
 use crate::cells::{age, first_three};
 use crate::check;
+use crate::names;
 use crate::resource::{Column, Resource, Strategy};
 use crate::tree::{Fill, Tree};
 
@@ -157,7 +158,7 @@ fn one_address(errors: &mut ErrorList, at: &Path, address: &str, (kind, old): (&
         "FQDN" => {
             let name = address.strip_suffix('.').unwrap_or(address);
             let before = errors.len();
-            check::domain(errors, at, name, 2);
+            names::domain(errors, at, name, 2);
             if errors.len() == before {
                 let faulty = name.split('.').map(|part| (part, is_dns1123_label(part))).filter(|(_, e)| !e.is_empty());
                 errors.extend(faulty.map(|(part, faults)| Error::invalid(at, part, faults.join(","))));

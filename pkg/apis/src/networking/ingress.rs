@@ -11,6 +11,7 @@ use super::GROUP;
 use crate::addresses::{legacy_ip, sloppy_ip};
 use crate::cells::{age, or_none};
 use crate::check;
+use crate::names;
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::tree::{Fill, Tree, spec_mut};
 
@@ -93,7 +94,7 @@ fn validate_class(class: &Object) -> ErrorList {
     if spec.text("controller").len() > CONTROLLER_MAX {
         errors.push(Error::too_long(&controller, CONTROLLER_MAX));
     }
-    check::domain_prefixed_path(&mut errors, &controller, spec.text("controller"));
+    names::domain_prefixed_path(&mut errors, &controller, spec.text("controller"));
     if spec.has("parameters") {
         validate_parameters(&mut errors, &at.child("parameters"), spec.field("parameters"));
     }
@@ -122,8 +123,8 @@ fn object_reference(errors: &mut ErrorList, at: &Path, reference: &Value) {
     if let Some(group) = reference.field("apiGroup").as_str() {
         check::text(errors, at, "apiGroup", group, is_dns1123_subdomain);
     }
-    check::required_segment(errors, at, reference, "kind");
-    check::required_segment(errors, at, reference, "name");
+    names::required_segment(errors, at, reference, "kind");
+    names::required_segment(errors, at, reference, "name");
 }
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";

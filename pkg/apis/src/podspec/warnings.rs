@@ -25,18 +25,25 @@ pub fn template_warnings(template_path: &str, new: &Value, old: Option<&Value>) 
     warnings
 }
 
-const OLD_NODE_LABELS: &[(&str, &str)] = &[
-    ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
-    ("beta.kubernetes.io/os", "kubernetes.io/os"),
-    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
-    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
-    ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+/// Old label, release that deprecates it, new label.
+const OLD_NODE_LABELS: &[(&str, &str, &str)] = &[
+    ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
+    ("failure-domain.beta.kubernetes.io/region", "v1.17", "topology.kubernetes.io/region"),
+    ("failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone"),
+    ("beta.kubernetes.io/instance-type", "v1.17", "node.kubernetes.io/instance-type"),
 ];
 
+/// What to say about a label of nodes that is deprecated.
+pub fn deprecated_node_label(key: &str) -> Option<String> {
+    let (_, since, new) = OLD_NODE_LABELS.iter().find(|(old, _, _)| *old == key)?;
+    Some(format!("deprecated since {since}; use {new:?} instead"))
+}
+
 fn spec_warnings(warnings: &mut Vec<String>, at: &str, spec: &Value) {
-    for (old, new) in OLD_NODE_LABELS {
+    for (old, since, new) in OLD_NODE_LABELS {
         if spec.field("nodeSelector").has(old) {
-            warnings.push(format!("{at}.nodeSelector[{old}]: deprecated since v1.14; use {new:?} instead"));
+            warnings.push(format!("{at}.nodeSelector[{old}]: deprecated since {since}; use {new:?} instead"));
         }
     }
     for (i, volume) in spec.list("volumes").iter().enumerate() {

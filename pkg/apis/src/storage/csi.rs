@@ -1,6 +1,7 @@
 //! CSIDrivers, CSINodes and CSIStorageCapacities.
 
 use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::validation::is_qualified_name;
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use super::GROUP;
 use crate::cells::age;
 use crate::check;
 use crate::podspec::volume_sources::driver_name;
+use crate::quantity::canonical_quantity;
 use crate::resource::{Column, Resource, Strategy};
 use crate::tree::{Fill, Tree, spec_mut};
 
@@ -47,13 +49,17 @@ pub const DRIVER: Resource = Resource {
         default: default_driver,
         validate: validate_driver,
         validate_update: |new, old| {
-            let mut errors = ErrorList::new();
-            let at = Path::new("spec");
-            for field in ["attachRequired", "volumeLifecycleModes"] {
-                check::immutable(&mut errors, &at, new.field("spec"), old.field("spec"), field);
+            let mut errors = validate_driver(new);
+            let (at, spec, before) = (Path::new("spec"), new.field("spec"), old.field("spec"));
+            if spec.field("attachRequired") != before.field("attachRequired") {
+                // The path is upstream's.
+                let value = spec.field("attachRequired").clone();
+                errors.push(Error::invalid(&at.child("attachedRequired"), value, "field is immutable"));
             }
+            check::immutable(&mut errors, &at, spec, before, "volumeLifecycleModes");
             errors
         },
+        allow_unconditional_update: false,
         generation_changed: Some(crate::strategy::spec_changed),
         ..Strategy::PLAIN
     },
@@ -74,62 +80,100 @@ fn default_driver(driver: &mut Object) {
 
 fn validate_driver(driver: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    driver_name(&mut errors, &Path::new("name"), driver.name());
     let (at, spec) = (Path::new("spec"), driver.field("spec"));
     let policies = &["File", "None", "ReadWriteOnceWithFSType"];
     check::optional_choice(&mut errors, &at, spec, "fsGroupPolicy", policies);
+    token_requests(&mut errors, &at.child("tokenRequests"), spec.list("tokenRequests"));
     for mode in spec.texts("volumeLifecycleModes").filter(|m| !matches!(*m, "Persistent" | "Ephemeral")) {
-        let known = &["Ephemeral", "Persistent"];
+        let known = &["Persistent", "Ephemeral"];
         errors.push(Error::not_supported(&at.child("volumeLifecycleModes"), mode, known));
     }
-    let tokens = spec.list("tokenRequests");
-    for (i, token) in tokens.iter().enumerate() {
-        let at = at.child("tokenRequests").index(i);
-        if tokens[..i].iter().any(|t| t.text("audience") == token.text("audience")) {
-            errors.push(Error::duplicate(&at.child("audience"), token.text("audience")));
-        }
-        if let Some(seconds) = token.int("expirationSeconds").filter(|s| *s < 600) {
-            let why = "may not specify a duration less than 10 minutes";
-            errors.push(Error::invalid(&at.child("expirationSeconds"), seconds, why));
-        }
+    if let Some(seconds) = spec.int("nodeAllocatableUpdatePeriodSeconds").filter(|s| *s < 10) {
+        let why = "must be greater than or equal to 10 seconds";
+        errors.push(Error::invalid(&at.child("nodeAllocatableUpdatePeriodSeconds"), seconds, why));
+    }
+    if spec.has("serviceAccountTokenInSecrets") && spec.list("tokenRequests").is_empty() {
+        let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        let value = spec.field("serviceAccountTokenInSecrets").clone();
+        errors.push(Error::invalid(&at.child("serviceAccountTokenInSecrets"), value, why));
     }
     errors
+}
+
+/// One request an audience.
+fn token_requests(errors: &mut ErrorList, at: &Path, requests: &[Value]) {
+    for (i, request) in requests.iter().enumerate() {
+        let (at, audience) = (at.index(i), request.text("audience"));
+        if requests[..i].iter().any(|r| r.text("audience") == audience) {
+            errors.push(Error::duplicate(&at.child("audience"), audience));
+            continue;
+        }
+        let why = match request.int("expirationSeconds") {
+            Some(seconds) if seconds < 600 => "may not specify a duration less than 10 minutes",
+            Some(seconds) if seconds > 1 << 32 => "may not specify a duration larger than 2^32 seconds",
+            _ => continue,
+        };
+        errors.push(Error::invalid(&at.child("expirationSeconds"), request.field("expirationSeconds").clone(), why));
+    }
 }
 
 pub const NODE: Resource = Resource {
     columns: &[Column::NAME, Column::integer("Drivers", "Drivers that the node has."), Column::AGE],
     cells: |o, now| vec![o.name().into(), o.field("spec").list("drivers").len().into(), age(o, now)],
     strategy: Strategy {
+        // The health of drivers is behind a gate that is off: nobody writes the status.
+        prepare_for_create: crate::strategy::drop_status,
+        prepare_for_update: crate::strategy::keep_status,
         validate: validate_node,
         validate_update: |new, old| {
             let mut errors = validate_node(new);
-            for driver in old.field("spec").list("drivers") {
-                let now = new.field("spec").list("drivers").iter().find(|d| d.text("name") == driver.text("name"));
-                if now.is_some_and(|d| d.text("nodeID") != driver.text("nodeID")) {
-                    let why = "field is immutable";
-                    errors.push(Error::invalid(&Path::new("CSINodeDriver"), driver.clone(), why));
-                }
-            }
+            unchanged_drivers(&mut errors, new.field("spec").list("drivers"), old.field("spec").list("drivers"));
             errors
         },
+        allow_unconditional_update: false,
         ..Strategy::PLAIN
     },
     ..Resource::cluster(GROUP, "v1", "csinodes", "csinode", "CSINode")
 };
 
+/// Of a driver that stays, only the number of its volumes changes.
+fn unchanged_drivers(errors: &mut ErrorList, now: &[Value], before: &[Value]) {
+    for old in before {
+        for new in now.iter().filter(|new| new.text("name") == old.text("name")) {
+            if ["nodeID", "topologyKeys"].iter().any(|f| new.field(f) != old.field(f)) {
+                let mut shown = new.clone();
+                apimachinery::meta::object_mut(&mut shown).remove("allocatable");
+                errors.push(Error::invalid(&Path::new("spec").child("drivers"), shown, "field is immutable"));
+            }
+        }
+    }
+}
+
 fn validate_node(node: &Object) -> ErrorList {
+    const ID_MAX: usize = 256;
     let mut errors = ErrorList::new();
     let drivers = node.field("spec").list("drivers");
     for (i, driver) in drivers.iter().enumerate() {
         let at = Path::new("spec").child("drivers").index(i);
         driver_name(&mut errors, &at.child("name"), driver.text("name"));
         check::required(&mut errors, &at, driver, "nodeID");
+        if driver.text("nodeID").len() > ID_MAX {
+            let why = format!("must be {ID_MAX} characters or less");
+            errors.push(Error::invalid(&at.child("nodeID"), driver.text("nodeID"), why));
+        }
+        check::nonnegative(&mut errors, &at.child("allocatable"), driver.field("allocatable"), "count");
         if drivers[..i].iter().any(|d| d.text("name") == driver.text("name")) {
             errors.push(Error::duplicate(&at.child("name"), driver.text("name")));
         }
-        if let Some(count) = driver.field("allocatable").int("count").filter(|c| *c < 0) {
-            let at = at.child("allocatable").child("count");
-            errors.push(Error::invalid(&at, count, "must be greater than or equal to 0"));
+        let keys: Vec<&str> = driver.texts("topologyKeys").collect();
+        for (j, key) in keys.iter().enumerate() {
+            if key.is_empty() {
+                errors.push(Error::required(&at, ""));
+            }
+            if keys[..j].contains(key) {
+                errors.push(Error::duplicate(&at, *key));
+            }
+            errors.extend(is_qualified_name(key).into_iter().map(|e| Error::invalid(&at, *key, e)));
         }
     }
     errors
@@ -146,22 +190,29 @@ pub const CAPACITY: Resource = Resource {
         vec![o.name().into(), o.text("storageClassName").into(), Value::from(capacity)]
     },
     strategy: Strategy {
-        default: |o| crate::quantity::canonical_quantity(apimachinery::meta::object_mut(o), "capacity"),
-        validate: |o| {
-            let mut errors = ErrorList::new();
-            check::required(&mut errors, &Path::default(), o, "storageClassName");
-            check::nonnegative_quantity(&mut errors, &Path::new("capacity"), o.field("capacity"));
-            check::label_selector(&mut errors, &Path::new("nodeTopology"), o.field("nodeTopology"));
-            errors
+        default: |o| {
+            let root = apimachinery::meta::object_mut(o);
+            canonical_quantity(root, "capacity");
+            canonical_quantity(root, "maximumVolumeSize");
         },
+        validate: validate_capacity,
         validate_update: |new, old| {
-            let mut errors = ErrorList::new();
+            let mut errors = validate_capacity(new);
             for field in ["nodeTopology", "storageClassName"] {
                 check::immutable(&mut errors, &Path::default(), new, old, field);
             }
             errors
         },
+        allow_unconditional_update: false,
         ..Strategy::PLAIN
     },
     ..Resource::namespaced(GROUP, "v1", "csistoragecapacities", "csistoragecapacity", "CSIStorageCapacity")
 };
+
+fn validate_capacity(capacity: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    check::label_selector(&mut errors, &Path::new("nodeTopology"), capacity.field("nodeTopology"));
+    check::subdomain(&mut errors, &Path::default(), "storageClassName", capacity.text("storageClassName"));
+    check::nonnegative_quantity(&mut errors, &Path::new("capacity"), capacity.field("capacity"));
+    errors
+}
