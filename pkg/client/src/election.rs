@@ -233,20 +233,29 @@ impl Elector {
         }
     }
 
-    /// Keeps the lease; returns when it is lost.
+    /// Keeps the lease; returns when it is lost. Writes as seldom as leaves time for some retries before the deadline:
+    /// each renewal is a write to disk, and an idle cluster has few others.
     async fn renew(&mut self) {
         let timings = self.election.timings;
+        let calm = timings.retry_period.max(timings.renew_deadline / 2);
         let mut renewed = Instant::now();
+        let mut pause = calm;
         loop {
-            sleep(timings.retry_period).await;
+            sleep(pause).await;
             let left = timings.renew_deadline.saturating_sub(renewed.elapsed());
             if left.is_zero() {
                 return;
             }
             match timeout(left, self.renew_once()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => {
+                    renewed = Instant::now();
+                    pause = calm;
+                }
                 Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::warn!(lease = self.election.name, %error, "cannot renew the lease"),
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = self.election.name, %error, "cannot renew the lease");
+                    pause = timings.retry_period;
+                }
                 Err(_) => return,
             }
         }

@@ -175,7 +175,8 @@ async fn a_cut_off_leader_stops_before_another_takes_over() {
     b.until(true).await;
     assert!(stopped <= Duration::from_secs(13), "stopped after {stopped:?}");
     let took_over = start.elapsed();
-    assert!(took_over >= Duration::from_secs(12) && took_over <= Duration::from_secs(18), "after {took_over:?}");
+    // 15 s after the last renewal, which was up to 5 s before the cut.
+    assert!(took_over >= Duration::from_secs(10) && took_over <= Duration::from_secs(18), "after {took_over:?}");
     // Back again, the first one follows.
     server.unreachable.lock().unwrap().clear();
     tokio::time::sleep(Duration::from_secs(60)).await;

@@ -33,8 +33,10 @@ pub(super) fn prepare_spare(disk: &dyn Disk, bytes: u64) -> io::Result<Arc<dyn D
     Ok(file)
 }
 
+/// In pieces of a page: Linux keeps what is written at once in one large folio, and counts all of it as written again
+/// (`/proc/<pid>/io`, dirty memory) when a frame of some hundred bytes is written into it later.
 fn fill(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; 1 << 20];
+    let zeros = [0; 4096];
     let mut at = 0;
     while at < bytes {
         let length = zeros.len().min((bytes - at) as usize);
