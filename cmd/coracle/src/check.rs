@@ -16,7 +16,8 @@ struct Finding {
 
 /// Prints a line for each check; fails if anything needed is missing.
 pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
-    let findings = [programs(), kernel(), vec![root(), cgroups(), space(&options.data_dir)]].concat_all();
+    let machine = vec![root(), cgroups(), space(&options.data_dir)];
+    let findings: Vec<Finding> = [programs(), kernel(), machine].into_iter().flatten().collect();
     for finding in &findings {
         match (&finding.remedy, finding.needed) {
             (None, _) => println!("ok       {}", finding.what),
@@ -31,29 +32,20 @@ pub fn run(options: &CheckOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-trait ConcatAll {
-    fn concat_all(self) -> Vec<Finding>;
-}
-
-impl<const N: usize> ConcatAll for [Vec<Finding>; N] {
-    fn concat_all(self) -> Vec<Finding> {
-        self.into_iter().flatten().collect()
-    }
-}
-
-/// The programs that a node starts, with the Debian package that has each.
+/// The programs that a node starts and that a person uses, how to get each, and whether a node needs it.
 const PROGRAMS: &[(&str, &str, bool)] = &[
-    ("containerd", "containerd", true),
-    ("runc", "runc", true),
-    ("nft", "nftables", true),
-    ("conntrack", "conntrack", false),
-    ("kubectl", "kubernetes-client", false),
+    ("containerd", "apt-get install containerd", true),
+    ("runc", "apt-get install runc", true),
+    ("nft", "apt-get install nftables", true),
+    ("conntrack", "apt-get install conntrack", false),
+    // Debian's own is of 1.20, too old for much of what people write down today.
+    ("kubectl", "see https://kubernetes.io/docs/tasks/tools/", false),
 ];
 
 fn programs() -> Vec<Finding> {
-    let find = |&(name, package, needed): &(&str, &str, bool)| Finding {
+    let find = |&(name, source, needed): &(&str, &str, bool)| Finding {
         what: format!("program {name}"),
-        remedy: (!on_path(name)).then(|| format!("install it, e.g. apt-get install {package}")),
+        remedy: (!on_path(name)).then(|| format!("install it: {source}")),
         needed,
     };
     PROGRAMS.iter().map(find).collect()

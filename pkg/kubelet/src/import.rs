@@ -123,8 +123,7 @@ struct Record {
 
 /// Imports every archive of `folder` that is new or changed. A broken one is reported and skipped.
 pub async fn folder(containerd: &Containerd, images: &Arc<dyn ImageService>, folder: &Path, records: &Path) {
-    let mut known: BTreeMap<PathBuf, Record> =
-        fs::read(records).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let mut known = read(records);
     let mut files: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
     files.retain(|path| is_archive(path));
     files.sort();
@@ -157,9 +156,12 @@ pub fn records(config: &crate::Config) -> PathBuf {
 
 /// Names of images that came from archives. They cannot be pulled again, so they are never collected.
 pub fn imported(records: &Path) -> HashSet<String> {
-    let known: Option<BTreeMap<PathBuf, Record>> =
-        fs::read(records).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    known.into_iter().flatten().flat_map(|(_, record)| record.names).collect()
+    read(records).into_values().flat_map(|record| record.names).collect()
+}
+
+/// What is written down, by archive; nothing where that cannot be read: then archives are imported again.
+fn read(records: &Path) -> BTreeMap<PathBuf, Record> {
+    fs::read(records).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 fn is_archive(path: &Path) -> bool {
