@@ -11,6 +11,7 @@ mod authority;
 mod csr;
 mod error;
 mod file;
+pub mod inspect;
 mod key;
 mod kubeconfig;
 mod store;
