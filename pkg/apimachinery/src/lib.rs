@@ -10,6 +10,7 @@ pub mod fields;
 pub mod gvk;
 pub mod intstr;
 pub mod labels;
+pub mod managed;
 pub mod meta;
 pub mod patch;
 pub mod quantity;

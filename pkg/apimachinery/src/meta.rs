@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Value};
 
+/// Annotations of one object together, in bytes.
+pub const ANNOTATIONS_SIZE_MAX: usize = 256 * 1024;
+
 /// Access to `apiVersion`, `kind` and `metadata` of an object tree.
 pub trait ObjectExt {
     fn api_version(&self) -> &str;

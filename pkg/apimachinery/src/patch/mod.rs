@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::status::{ApiError, ApiResult, Details};
 
-pub use schema::{ListType, MapType, MergeField, MergeSchema, MergeStrategy, TypeId, ValueType};
+pub use schema::{ListType, MapType, MergeField, MergeSchema, MergeStrategy, Present, ScalarKind, TypeId, ValueType};
 
 /// More operations in one JSON patch are refused.
 pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;

@@ -81,4 +81,39 @@ pub trait MergeSchema {
     fn field(&self, of: TypeId, name: &str) -> Option<MergeField>;
     /// The type's name, for error texts.
     fn type_name(&self, id: TypeId) -> &str;
+    /// Whether server-side apply takes values of this type as a whole, wherever they stand.
+    fn is_atomic(&self, _of: TypeId) -> bool {
+        false
+    }
+    /// The declared default of a field as JSON text; empty if there is none. Lists are keyed by it where a key is missing.
+    fn default_text(&self, _of: TypeId, _field: &str) -> &str {
+        ""
+    }
+    /// What the scalars of a field, of its items or of its values are.
+    fn scalar(&self, _of: TypeId, _field: &str) -> ScalarKind {
+        ScalarKind::Any
+    }
+    /// Fields that upstream's typed form always writes, in the order of their names: see [`Present`].
+    fn always_present(&self, _of: TypeId) -> &[(&str, Present)] {
+        &[]
+    }
+}
+
+/// The type of a scalar as far as applied configurations are checked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalarKind {
+    Text,
+    Number,
+    Bool,
+    /// Any of them: quantities, times, numbers or texts.
+    Any,
+}
+
+/// How a field of upstream's typed form shows although nobody set it. Who first fills it does not own the field itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// A struct held by value: `{}`.
+    Empty,
+    /// A list or map that is not left out when it is missing: `null`.
+    Null,
 }

@@ -1,0 +1,104 @@
+//! FieldsV1: a set of fields as JSON. A member is `{}`, or has a key `.` if there are members below it.
+
+use serde_json::{Map, Value};
+
+use super::element::PathElement;
+use super::set::{FieldSet, Spot};
+use crate::decode::DEPTH_MAX;
+
+/// Sets of more elements are refused: no object that fits the store has so many fields.
+pub const ELEMENTS_MAX: usize = 200_000;
+
+const SELF: &str = ".";
+
+impl FieldSet {
+    /// As a tree. Its keys are in the order of their texts, which differs from [`Self::to_json`] for numeric list keys.
+    pub fn to_value(&self) -> Value {
+        let mut key = String::new();
+        write_value(self, &mut key)
+    }
+
+    /// As upstream writes it, byte for byte: elements in their own order, `.` first.
+    pub fn to_json(&self) -> String {
+        let mut out = String::with_capacity(32 * self.len());
+        let mut key = String::new();
+        write_json(self, false, &mut out, &mut key);
+        out
+    }
+
+    /// Reads what [`Self::to_value`] writes. Elements of unknown kinds are dropped.
+    pub fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Object(map) => {
+                let mut budget = ELEMENTS_MAX;
+                read(map, 0, &mut budget).map(|spot| spot.below)
+            }
+            Value::Null => Ok(Self::default()),
+            _ => Err("fieldsV1 is not an object".to_owned()),
+        }
+    }
+
+    /// Reads what [`Self::to_json`] writes.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        Self::from_value(&value)
+    }
+}
+
+fn write_value(set: &FieldSet, key: &mut String) -> Value {
+    let entries = set.nodes().iter().map(|node| {
+        key.clear();
+        node.element.write(key);
+        let name = key.clone();
+        let mut below = write_value(&node.spot.below, key);
+        if let (true, Value::Object(map)) = (node.spot.member && !node.spot.below.is_empty(), &mut below) {
+            map.insert(SELF.to_owned(), Value::Object(Map::new()));
+        }
+        (name, below)
+    });
+    Value::Object(entries.collect())
+}
+
+fn write_json(set: &FieldSet, member: bool, out: &mut String, key: &mut String) {
+    out.push('{');
+    if member && !set.is_empty() {
+        out.push_str("\".\":{}");
+    }
+    for node in set.nodes() {
+        if !out.ends_with('{') {
+            out.push(',');
+        }
+        key.clear();
+        node.element.write(key);
+        out.push_str(&Value::from(key.as_str()).to_string());
+        out.push(':');
+        write_json(&node.spot.below, node.spot.member, out, key);
+    }
+    out.push('}');
+}
+
+/// A field that has nothing below it is a member, whether it says so or not.
+fn read(map: &Map<String, Value>, depth: usize, budget: &mut usize) -> Result<Spot, String> {
+    if depth > DEPTH_MAX {
+        return Err("exceeded max depth".to_owned());
+    }
+    let mut spot = Spot::default();
+    for (key, value) in map {
+        *budget = budget.checked_sub(1).ok_or("too many fields")?;
+        if key == SELF {
+            spot.member = true;
+            continue;
+        }
+        let Some(element) = PathElement::parse(key)? else { continue };
+        let inner = match value {
+            Value::Object(map) => read(map, depth + 1, budget)?,
+            Value::Null => Spot::MEMBER,
+            _ => return Err(format!("unexpected value of {key:?}")),
+        };
+        spot.below.add(element, inner);
+    }
+    if spot.below.is_empty() {
+        spot.member = true;
+    }
+    Ok(spot)
+}
