@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::schema::{MergeField, MergeSchema, TypeId, ValueType};
 use super::strategic_order::{check_order, normalize_order, partition};
+use crate::managed::go_text;
 use crate::status::{ApiError, ApiResult};
 
 const DIRECTIVE: &str = "$patch";
@@ -35,7 +36,7 @@ impl From<ValueType> for Scope {
 
 /// Merges `patch` into `object`, whose type is `root`. On an error `object` is left half-merged: pass a copy.
 pub fn merge(object: &mut Value, patch: Value, schema: &dyn MergeSchema, root: TypeId) -> ApiResult<()> {
-    let Value::Object(patch) = patch else { return Err(ApiError::bad_request("Invalid JSON document")) };
+    let Value::Object(patch) = patch else { return Err(not_a_map(&patch)) };
     let original = match object.take() {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -43,6 +44,17 @@ pub fn merge(object: &mut Value, patch: Value, schema: &dyn MergeSchema, root: T
     let merger = Merger { schema };
     *object = Value::Object(merger.merge_map(original, patch, Scope::Struct(root))?);
     Ok(())
+}
+
+/// Go's decoder on a patch that is no map.
+fn not_a_map(patch: &Value) -> ApiError {
+    let given = match patch {
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        _ => "number",
+    };
+    ApiError::bad_request(format!("json: cannot unmarshal {given} into Go value of type map[string]interface {{}}"))
 }
 
 /// The same where no schema is known: lists are replaced, directives are honoured.
@@ -67,8 +79,8 @@ impl Merger<'_> {
     fn field(&self, scope: Scope, name: &str) -> ApiResult<MergeField> {
         match scope {
             Scope::Struct(id) => self.schema.field(id, name).ok_or_else(|| {
-                let of = self.schema.type_name(id);
-                ApiError::bad_request(format!("unable to find api field in struct {of} for the json field {name:?}"))
+                let of = self.schema.type_name(id).rsplit('.').next().unwrap_or_default();
+                failed(format!("unable to find api field in struct {of} for the json field {name:?}"))
             }),
             Scope::Values(Some(id)) => Ok(MergeField { value: ValueType::Struct(id), ..MergeField::UNTYPED }),
             Scope::Values(None) | Scope::Untyped => Ok(MergeField::UNTYPED),
@@ -81,11 +93,11 @@ impl Merger<'_> {
         mut patch: Map<String, Value>,
         scope: Scope,
     ) -> ApiResult<Map<String, Value>> {
-        if let Some(directive) = patch.remove(DIRECTIVE) {
+        if let Some(directive) = patch.get(DIRECTIVE) {
             return match directive.as_str() {
                 Some("replace") => Ok(clean_map(patch)),
                 Some("delete") => Ok(Map::new()),
-                _ => Err(bad_directive(&directive, &patch)),
+                _ => Err(bad_directive(&patch)),
             };
         }
         retain_keys(&mut original, &mut patch)?;
@@ -143,7 +155,7 @@ impl Merger<'_> {
         let (order, server_order) = (patch.clone(), original.clone());
         let merged = if of_objects(&original, &patch)? {
             if field.merge_key.is_empty() {
-                return Err(ApiError::internal("cannot merge lists without merge key"));
+                return Err(failed("cannot merge lists without merge key for type struct"));
             }
             self.merge_keyed(original, patch, field)?
         } else {
@@ -164,13 +176,8 @@ impl Merger<'_> {
                     let value = merge_value(&item, key)?;
                     original.retain(|old| old.get(key) != Some(value));
                 }
-                Some("merge") => {
-                    return Err(ApiError::bad_request("merging lists cannot yet be specified in the patch"));
-                }
-                Some(_) => {
-                    let directive = item.get(DIRECTIVE).cloned().unwrap_or_default();
-                    return Err(bad_directive(&directive, &Map::new()));
-                }
+                Some("merge") => return Err(failed("merging lists cannot yet be specified in the patch")),
+                Some(_) => return Err(item.as_object().map_or_else(super::unprocessable, bad_directive)),
             }
         }
         if replace {
@@ -199,29 +206,11 @@ impl Merger<'_> {
     ) -> ApiResult<()> {
         let directives: Vec<String> = patch.keys().filter(|k| k.starts_with(SET_ORDER)).cloned().collect();
         for directive in directives {
-            let Some(Value::Array(order)) = patch.remove(&directive) else {
-                return Err(ApiError::bad_request("invalid patch format of setElementOrder list"));
-            };
+            let order = list(patch.remove(&directive).unwrap_or_default())?;
             let name = &directive[SET_ORDER.len()..];
+            let old = original.remove(name).map(list).transpose()?;
+            let new = patch.remove(name).map(list).transpose()?;
             let field = self.field(scope, name)?;
-            let patch_list = match patch.get(name) {
-                Some(Value::Array(_)) => patch.remove(name),
-                // null or a value of another type: not a merge of lists.
-                Some(_) => continue,
-                None => None,
-            };
-            let (old, new) = match (original.remove(name), patch_list) {
-                (Some(Value::Array(old)), new) => (Some(old), new),
-                (Some(other), None) => {
-                    original.insert(name.to_owned(), other);
-                    continue;
-                }
-                (Some(_) | None, new) => (None, new),
-            };
-            let new = match new {
-                Some(Value::Array(new)) => Some(new),
-                _ => None,
-            };
             if let Some(new) = &new {
                 check_order(new, &order, field.merge_key)?;
             }
@@ -241,15 +230,31 @@ impl Merger<'_> {
 }
 
 fn merge_value<'a>(item: &'a Value, key: &str) -> ApiResult<&'a Value> {
-    item.get(key).ok_or_else(|| {
-        // Not one of the errors that upstream tells apart, so it is an internal one.
-        ApiError::internal(format!("map: {item} does not contain declared merge key: {key}"))
-    })
+    item.get(key).ok_or_else(|| failed(format!("map: {} does not contain declared merge key: {key}", go_text(item))))
 }
 
-fn bad_directive(directive: &Value, patch: &Map<String, Value>) -> ApiError {
-    let shown = directive.as_str().map_or_else(|| directive.to_string(), str::to_owned);
-    ApiError::internal(format!("unknown patch type: {shown} in map: {}", Value::Object(patch.clone())))
+/// A value that must be a list, in the words of Go's reflection.
+fn list(value: Value) -> ApiResult<Vec<Value>> {
+    let given = match value {
+        Value::Array(items) => return Ok(items),
+        Value::Null => "%!s(<nil>)",
+        Value::Object(_) => "map[string]interface {}",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+    };
+    Err(failed(format!("expected a []interface {{}}, but received a {given}")))
+}
+
+fn bad_directive(map: &Map<String, Value>) -> ApiError {
+    let directive = map.get(DIRECTIVE).map(go_text).unwrap_or_default();
+    failed(format!("unknown patch type: {directive} in map: {}", go_text(&Value::Object(map.clone()))))
+}
+
+/// An error that upstream does not tell apart from others: 500 without a reason.
+pub(super) fn failed(why: impl Into<String>) -> ApiError {
+    ApiError::new(500, "", why)
 }
 
 /// Keys of `original` that `$retainKeys` does not name are dropped.
@@ -271,16 +276,29 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>
 
 /// Whether items are objects; refuses lists of lists and of mixed items.
 fn of_objects(original: &[Value], patch: &[Value]) -> ApiResult<bool> {
-    let mut objects = None;
-    for item in original.iter().chain(patch) {
-        if item.is_array() {
-            return Err(super::unprocessable());
-        }
-        if *objects.get_or_insert(item.is_object()) != item.is_object() {
-            return Err(ApiError::bad_request("list element types are not identical"));
-        }
+    let mut all = original.iter().chain(patch);
+    let Some(first) = all.next() else { return Ok(false) };
+    if first.is_array() {
+        return Err(super::unprocessable());
     }
-    Ok(objects == Some(true))
+    if all.any(|item| go_kind(item) != go_kind(first)) {
+        let lists = [original, patch].map(|items| go_text(&Value::Array(items.to_vec()))).join(" ");
+        return Err(failed(format!("list element types are not identical: [{lists}]")));
+    }
+    Ok(first.is_object())
+}
+
+/// Values of one Go type have one number.
+fn go_kind(value: &Value) -> u8 {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Number(number) if number.is_f64() => 2,
+        Value::Number(_) => 3,
+        Value::String(_) => 4,
+        Value::Array(_) => 5,
+        Value::Object(_) => 6,
+    }
 }
 
 fn merge_scalars(mut original: Vec<Value>, patch: Vec<Value>) -> Vec<Value> {

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::status::{ApiError, ApiResult};
+use super::strategic::failed;
+use crate::managed::go_text;
+use crate::status::ApiResult;
 
 /// What tells items apart: the value under the merge key, or the item itself.
 fn identity<'a>(item: &'a Value, merge_key: &str) -> Option<&'a Value> {
@@ -44,16 +46,19 @@ pub(super) fn normalize_order(
 
 /// Refuses a patch whose list and `$setElementOrder` contradict each other.
 pub(super) fn check_order(list: &[Value], order: &[Value], merge_key: &str) -> ApiResult<()> {
+    if list.is_empty() || order.is_empty() {
+        return Ok(());
+    }
     let mut next = 0;
     for item in list.iter().filter(|item| item.get("$patch").is_none()) {
         if !merge_key.is_empty() && item.get(merge_key).is_none() {
-            return Err(ApiError::internal(format!("map: {item} does not contain declared merge key: {merge_key}")));
+            return Err(failed(format!("map: {} does not contain declared merge key: {merge_key}", go_text(item))));
         }
         match position(&order[next..], item, merge_key) {
             Some(found) => next += found + 1,
             None => {
-                let (order, list) = (Value::Array(order.to_vec()), Value::Array(list.to_vec()));
-                return Err(ApiError::internal(format!(
+                let (order, list) = (go_text(&Value::Array(order.to_vec())), go_text(&Value::Array(list.to_vec())));
+                return Err(failed(format!(
                     "The order in patch list:\n{list}\n doesn't match $setElementOrder list:\n{order}\n"
                 )));
             }

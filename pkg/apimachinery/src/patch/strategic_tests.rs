@@ -103,7 +103,7 @@ fn scalars_and_maps() {
             json!({"any": {"a": {"b": 1, "c": 2, "l": [2]}}}),
         ),
         ("field nobody knows, new", json!({}), json!({"huh": 1}), json!({"huh": 1})),
-        ("field nobody knows, on both sides", json!({"huh": {}}), json!({"huh": {}}), json!(400)),
+        ("field nobody knows, on both sides", json!({"huh": {}}), json!({"huh": {}}), json!(500)),
         ("patch is no object", json!({}), json!([]), json!(400)),
     ]);
 }
@@ -210,7 +210,7 @@ fn lists_of_objects() {
             json!({"list": [{"name": "c"}]}),
         ),
         ("replace list by nothing", two(), json!({"list": [{"$patch": "replace"}]}), json!({"list": []})),
-        ("merge item directive", two(), json!({"list": [{"$patch": "merge", "name": "a"}]}), json!(400)),
+        ("merge item directive", two(), json!({"list": [{"$patch": "merge", "name": "a"}]}), json!(500)),
         ("unknown item directive", two(), json!({"list": [{"$patch": "huh", "name": "a"}]}), json!(500)),
         ("item without key", two(), json!({"list": [{"value": 1}]}), json!(500)),
         (
@@ -239,7 +239,7 @@ fn lists_of_objects() {
             json!({"list": [{"name": "a", "list": [{"name": "x", "other": 2}]}]}),
             json!({"list": [{"name": "a", "list": [{"name": "x", "value": 1, "other": 2}]}]}),
         ),
-        ("mixed items", json!({"list": [{"name": "a"}]}), json!({"list": [1]}), json!(400)),
+        ("mixed items", json!({"list": [{"name": "a"}]}), json!({"list": [1]}), json!(500)),
         ("lists of lists", json!({"set": [[1]]}), json!({"set": [[2]]}), json!(422)),
         (
             "key is a number",
@@ -388,7 +388,7 @@ fn element_order() {
             json!({"$setElementOrder/list": order(&["a", "b"]), "list": [{"name": "b"}, {"name": "a"}]}),
             json!(500),
         ),
-        ("order is no list", abc(), json!({"$setElementOrder/list": {}}), json!(400)),
+        ("order is no list", abc(), json!({"$setElementOrder/list": {}}), json!(500)),
         (
             "nested order",
             json!({"struct": abc()}),
@@ -465,4 +465,199 @@ fn without_a_schema() {
     let patch = json!({"list": [{"name": "b"}], "map": {"$retainKeys": ["b"], "b": 2}});
     merge_untyped(&mut object, patch).unwrap();
     assert_eq!(object, json!({"list": [{"name": "b"}], "map": {"b": 2}}));
+}
+
+#[test]
+fn refusals_say_what_upstream_says() {
+    let one = || json!({"list": [{"name": "a", "value": 1}], "set": [1, 2], "retained": {"name": "x"}});
+    for (patch, code, message) in [
+        (json!([]), 400, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+        (json!("x"), 400, "json: cannot unmarshal string into Go value of type map[string]interface {}"),
+        (json!({"$patch": "huh", "a": 1}), 500, "unknown patch type: huh in map: map[$patch:huh a:1]"),
+        (json!({"$patch": "merge"}), 500, "unknown patch type: merge in map: map[$patch:merge]"),
+        (
+            json!({"struct": 1, "list": [{"$patch": "huh", "name": "a"}]}),
+            500,
+            "unknown patch type: huh in map: map[$patch:huh name:a]",
+        ),
+        (json!({"list": [{"$patch": "merge"}]}), 500, "merging lists cannot yet be specified in the patch"),
+        (json!({"list": [{"value": 2}]}), 500, "map: map[value:2] does not contain declared merge key: name"),
+        (
+            json!({"list": [{"$patch": "delete", "value": 2}]}),
+            500,
+            "map: map[$patch:delete value:2] does not contain declared merge key: name",
+        ),
+        (json!({"list": [1]}), 500, "list element types are not identical: [[map[name:a value:1]] [1]]"),
+        (json!({"set": ["x"]}), 500, "list element types are not identical: [[1 2] [x]]"),
+        (json!({"set": [[1]]}), 500, "list element types are not identical: [[1 2] [[1]]]"),
+        (json!({"retained": {"$retainKeys": 1}}), 400, "invalid patch format of retainKeys"),
+        (json!({"retained": {"$retainKeys": ["name"], "value": 1}}), 400, "invalid patch format of retainKeys"),
+        (
+            json!({"$setElementOrder/list": [{"name": "b"}], "list": [{"name": "a", "value": 2}]}),
+            500,
+            "The order in patch list:\n[map[name:a value:2]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n",
+        ),
+        (json!({"$setElementOrder/list": 1}), 500, "expected a []interface {}, but received a int64"),
+        (json!({"$setElementOrder/list": "x"}), 500, "expected a []interface {}, but received a string"),
+        (json!({"$setElementOrder/list": true}), 500, "expected a []interface {}, but received a bool"),
+        (json!({"$setElementOrder/list": 1.5}), 500, "expected a []interface {}, but received a float64"),
+        (
+            json!({"$setElementOrder/list": [], "list": null}),
+            500,
+            "expected a []interface {}, but received a %!s(<nil>)",
+        ),
+        (
+            json!({"$setElementOrder/list": [], "list": {"x": 1}}),
+            500,
+            "expected a []interface {}, but received a map[string]interface {}",
+        ),
+        (
+            json!({"$setElementOrder/retained": []}),
+            500,
+            "expected a []interface {}, but received a map[string]interface {}",
+        ),
+        (
+            json!({"$setElementOrder/huh": []}),
+            500,
+            "unable to find api field in struct Item for the json field \"huh\"",
+        ),
+    ] {
+        let error = merge(&mut one(), patch.clone(), &Items, ITEM).expect_err(&patch.to_string());
+        assert_eq!((error.code(), error.message()), (code, message), "{patch}");
+    }
+    let mut keyless = json!({"keyless": [{"name": "a"}]});
+    let error = merge(&mut keyless, json!({"keyless": [{"name": "b"}]}), &Items, ITEM).unwrap_err();
+    assert_eq!(error.message(), "cannot merge lists without merge key for type struct");
+}
+
+#[test]
+fn directives_at_several_levels() {
+    let item =
+        |name: &str| json!({"name": name, "list": [{"name": "x", "value": 1}, {"name": "y"}], "map": {"k": "v"}});
+    check([
+        (
+            "delete an item of an item",
+            json!({"list": [item("a")]}),
+            json!({"list": [{"name": "a", "list": [{"$patch": "delete", "name": "x"}]}]}),
+            json!({"list": [{"name": "a", "list": [{"name": "y"}], "map": {"k": "v"}}]}),
+        ),
+        (
+            "replace a list of an item",
+            json!({"list": [item("a")]}),
+            json!({"list": [{"name": "a", "list": [{"$patch": "replace"}, {"name": "z"}]}]}),
+            json!({"list": [{"name": "a", "list": [{"name": "z"}], "map": {"k": "v"}}]}),
+        ),
+        (
+            "replace a map of an item",
+            json!({"list": [item("a")]}),
+            json!({"list": [{"name": "a", "map": {"$patch": "replace", "l": "w"}}]}),
+            json!({"list": [{"name": "a", "list": [{"name": "x", "value": 1}, {"name": "y"}], "map": {"l": "w"}}]}),
+        ),
+        (
+            "replace a struct",
+            json!({"struct": item("a")}),
+            json!({"struct": {"$patch": "replace", "name": "b"}}),
+            json!({"struct": {"name": "b"}}),
+        ),
+        (
+            "delete a struct",
+            json!({"name": "n", "struct": item("a")}),
+            json!({"struct": {"$patch": "delete"}}),
+            json!({"name": "n", "struct": {}}),
+        ),
+        (
+            "retain keys of an item of an item",
+            json!({"list": [{"name": "a", "retainedList": [{"name": "x", "value": 1, "other": 2}]}]}),
+            json!({"list": [{"name": "a", "retainedList": [{"name": "x", "$retainKeys": ["name", "value"], "value": 3}]}]}),
+            json!({"list": [{"name": "a", "retainedList": [{"name": "x", "value": 3}]}]}),
+        ),
+        (
+            "delete from a set of an item",
+            json!({"list": [{"name": "a", "set": ["x", "y"]}]}),
+            json!({"list": [{"name": "a", "$deleteFromPrimitiveList/set": ["x"]}]}),
+            json!({"list": [{"name": "a", "set": ["y"]}]}),
+        ),
+        (
+            "several directives in one patch",
+            json!({"list": [item("a"), item("b")], "set": [1, 2], "map": {"x": "1"}}),
+            json!({
+                "$setElementOrder/list": [{"name": "c"}, {"name": "a"}],
+                "list": [{"name": "c"}, {"$patch": "delete", "name": "b"}],
+                "$deleteFromPrimitiveList/set": [1],
+                "$setElementOrder/set": [3, 2],
+                "set": [3],
+                "map": {"$patch": "replace", "y": "2"},
+            }),
+            json!({"list": [{"name": "c"}, item("a")], "set": [3, 2], "map": {"y": "2"}}),
+        ),
+    ]);
+}
+
+#[test]
+fn what_kubectl_sends() {
+    check([
+        (
+            "an image is set",
+            json!({"list": [{"name": "web", "value": "v1"}, {"name": "side", "value": "v1"}]}),
+            json!({"$setElementOrder/list": [{"name": "web"}, {"name": "side"}], "list": [{"name": "web", "value": "v2"}]}),
+            json!({"list": [{"name": "web", "value": "v2"}, {"name": "side", "value": "v1"}]}),
+        ),
+        (
+            "an item is renamed",
+            json!({"list": [{"name": "a", "value": 1}]}),
+            json!({
+                "$setElementOrder/list": [{"name": "b"}],
+                "list": [{"name": "b", "value": 1}, {"$patch": "delete", "name": "a"}],
+            }),
+            json!({"list": [{"name": "b", "value": 1}]}),
+        ),
+        (
+            "an item of the server stays through an apply",
+            json!({"list": [{"name": "a"}, {"name": "injected"}]}),
+            json!({"$setElementOrder/list": [{"name": "a"}], "list": [{"name": "a", "value": 2}]}),
+            json!({"list": [{"name": "a", "value": 2}, {"name": "injected"}]}),
+        ),
+        (
+            "a strategy is changed to one without parameters",
+            json!({"retained": {"name": "RollingUpdate", "struct": {"value": 1}}}),
+            json!({"retained": {"$retainKeys": ["name"], "name": "Recreate"}}),
+            json!({"retained": {"name": "Recreate"}}),
+        ),
+        (
+            "a label is removed",
+            json!({"map": {"a": "1", "b": "2"}}),
+            json!({"map": {"a": null}}),
+            json!({"map": {"b": "2"}}),
+        ),
+        (
+            "a finalizer is removed",
+            json!({"set": ["a/x", "b/y"]}),
+            json!({"$deleteFromPrimitiveList/set": ["a/x"], "$setElementOrder/set": ["b/y"]}),
+            json!({"set": ["b/y"]}),
+        ),
+        (
+            "an order without items of it",
+            json!({"list": [{"name": "a"}]}),
+            json!({"$setElementOrder/list": [], "list": [{"name": "b"}]}),
+            json!({"list": [{"name": "a"}, {"name": "b"}]}),
+        ),
+        (
+            "an order for a list that is only deleted from",
+            json!({"list": [{"name": "a"}, {"name": "b"}]}),
+            json!({"$setElementOrder/list": [{"name": "a"}], "list": [{"$patch": "delete", "name": "b"}]}),
+            json!({"list": [{"name": "a"}]}),
+        ),
+        (
+            "an item is deleted that stands twice",
+            json!({"list": [{"name": "a", "value": 1}, {"name": "a", "value": 2}, {"name": "b"}]}),
+            json!({"list": [{"$patch": "delete", "name": "a"}]}),
+            json!({"list": [{"name": "b"}]}),
+        ),
+        (
+            "an item is changed that stands twice",
+            json!({"list": [{"name": "a", "value": 1}, {"name": "a", "value": 2}]}),
+            json!({"list": [{"name": "a", "other": 3}]}),
+            json!({"list": [{"name": "a", "value": 1, "other": 3}, {"name": "a", "value": 2}]}),
+        ),
+    ]);
 }
