@@ -133,9 +133,10 @@ impl Feed {
         });
         let group = group.clone();
         self.group_count.store(groups.len(), Ordering::Relaxed);
-        drop(groups);
         let mut state = group.state.lock();
         state.watchers += 1;
+        // Not before it is counted: the last of the others may leave now, and a group without watchers goes.
+        drop(groups);
         // The queue reaches back far enough for most; the others read the ring up to where the queue begins.
         let (position, catch_up) = if from >= state.since {
             let skip = state.queue.partition_point(|event| event.revision() <= from);
@@ -145,7 +146,7 @@ impl Feed {
         };
         drop(state);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Watcher { store, group, id, position, catch_up }
+        Watcher { store, group, id, position, catch_up, from }
     }
 
     fn leave(&self, group: &Arc<Group>, id: u64) {
@@ -178,6 +179,8 @@ pub struct Watcher {
     id: u64,
     position: u64,
     catch_up: Option<CatchUp>,
+    /// Nothing up to here is handed out. May lie in the future.
+    from: Revision,
 }
 
 impl Watcher {
@@ -202,7 +205,12 @@ impl Watcher {
         if self.position < state.front {
             return Poll::Ready(Err(WatchEnd::Lagged));
         }
-        let skip = (self.position - state.front) as usize;
+        let mut skip = (self.position - state.front) as usize;
+        // Only of a watch from a revision that is still to come.
+        while state.queue.get(skip).is_some_and(|event| event.revision() <= self.from) {
+            skip += 1;
+            self.position += 1;
+        }
         let taken = (state.queue.len() - skip).min(max);
         if taken == 0 {
             state.waiting.insert(self.id, context.waker().clone());
@@ -259,8 +267,43 @@ impl Drop for Watcher {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // A failed expectation is what a test is for.
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
     use super::*;
+    use crate::store::Limits;
+    use crate::{Operation, Transaction};
+
+    const ROUNDS: u32 = 40_000;
+
+    /// Whoever comes while the last of the others goes is in the group that changes are published to.
+    #[test]
+    fn a_watcher_that_joins_while_the_last_one_leaves_sees_everything() {
+        let store = Store::new(Limits::default());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let come_and_go = || {
+                while !done.load(Ordering::Relaxed) {
+                    drop(store.watch(b"/a/", store.revision().get()).unwrap());
+                }
+            };
+            (0..3).for_each(|_| drop(scope.spawn(come_and_go)));
+            for round in 0..ROUNDS {
+                let mut watcher = store.watch(b"/a/", store.revision().get()).unwrap();
+                let key = Bytes::from_static(b"/a/b");
+                let put = Operation::Put { key, body: Bytes::new(), stamp_at: 0, attributes: Bytes::new() };
+                let put = Transaction { preconditions: Vec::new(), operations: vec![put] };
+                store.apply(&put, Instant::now());
+                let mut seen = VecDeque::new();
+                let polled = watcher.poll(&mut Context::from_waker(Waker::noop()), 8, &mut seen);
+                let missed = polled.is_pending();
+                done.store(missed || round == ROUNDS - 1, Ordering::Relaxed);
+                assert!(!missed, "round {round}");
+            }
+        });
+    }
 
     #[test]
     fn a_key_concerns_its_parents_and_itself() {

@@ -238,13 +238,11 @@ impl Store {
         self.compact(&mut state, now);
     }
 
-    /// Follows the changes of `prefix` after revision `from`. A prefix that does not end in `/` is one whole key.
+    /// Follows the changes of `prefix` after revision `from`, which may be still to come. A prefix that does not end in `/`
+    /// is one whole key.
     pub fn watch(self: &Arc<Self>, prefix: &[u8], from: u64) -> Result<Watcher, OutOfRange> {
         // Held while joining: no change may fall between reading the revision and being in the group.
         let state = self.state.read();
-        if from > state.revision.get() {
-            return Err(OutOfRange::Future { current: state.revision });
-        }
         if from < state.ring.floor().get() {
             return Err(OutOfRange::Compacted { floor: state.ring.floor() });
         }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mvcc::{Revision, Store};
+use mvcc::{Revision, Snapshot, Store};
 
 use crate::{StorageError, StoredObject};
 
@@ -58,20 +58,23 @@ pub struct Page {
     pub remaining: Option<u64>,
 }
 
-pub(crate) fn list(store: &Store, prefix: &str, options: &ListOptions) -> Result<Page, StorageError> {
-    let snapshot = match options.at {
-        At::Newest => store.snapshot(),
+/// The state that `at` says.
+pub(crate) fn snapshot(store: &Store, at: At) -> Result<Snapshot, StorageError> {
+    match at {
+        At::Newest => Ok(store.snapshot()),
         At::NotOlderThan(revision) => {
             let snapshot = store.snapshot();
             if snapshot.revision().get() < revision {
                 return Err(StorageError::TooLarge { requested: revision, current: snapshot.revision() });
             }
-            snapshot
+            Ok(snapshot)
         }
-        At::Exact(revision) => {
-            store.snapshot_at(revision).map_err(|error| StorageError::out_of_range(error, revision))?
-        }
-    };
+        At::Exact(revision) => store.snapshot_at(revision).map_err(|error| StorageError::out_of_range(error, revision)),
+    }
+}
+
+pub(crate) fn list(store: &Store, prefix: &str, options: &ListOptions) -> Result<Page, StorageError> {
+    let snapshot = snapshot(store, options.at)?;
     let mut page = Page { items: Vec::new(), revision: snapshot.revision(), next: None, remaining: None };
     let mut range = snapshot.range(prefix.as_bytes(), options.after.as_deref().map(str::as_bytes));
     for record in range.by_ref() {

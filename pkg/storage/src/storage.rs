@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mvcc::{Operation, OutOfRange, Precondition, Revision, Store, Transaction};
 use raft::{Node, OpenError, ProposeError};
 
-use crate::{ListOptions, NewObject, Page, StoredObject, Watch, list};
+use crate::{At, ListOptions, NewObject, Page, StoredObject, Watch, list};
 
 pub use raft::Statistics;
 
@@ -172,6 +172,12 @@ impl Storage {
         self.store().get(key.as_bytes()).map(StoredObject::new)
     }
 
+    /// As [`Self::get`], of the state that `at` says, with its revision.
+    pub fn get_at(&self, key: &str, at: At) -> Result<(Option<StoredObject>, Revision), StorageError> {
+        let snapshot = list::snapshot(self.store(), at)?;
+        Ok((snapshot.get(key.as_bytes()).map(StoredObject::new), snapshot.revision()))
+    }
+
     /// Returns when reads show every write that was acknowledged anywhere before the call.
     pub async fn read_barrier(&self) -> Result<(), StorageError> {
         self.inner.node.read_barrier().await.map_err(|error| StorageError::from_propose(&error))
@@ -182,7 +188,13 @@ impl Storage {
         list::list(self.store(), prefix, options)
     }
 
-    /// Follows the changes of a prefix after revision `from`. A prefix that does not end in `/` is one whole key.
+    /// How many objects there are now whose keys start with `prefix` (which ends in `/`), without looking at them.
+    pub fn count(&self, prefix: &str) -> usize {
+        self.store().snapshot().count_after(prefix.as_bytes(), prefix.as_bytes())
+    }
+
+    /// Follows the changes of a prefix after revision `from`, which may be still to come. A prefix that does not end in `/`
+    /// is one whole key.
     pub fn watch(&self, prefix: &str, from: u64) -> Result<Watch, StorageError> {
         let watcher = self.store().watch(prefix.as_bytes(), from);
         watcher.map(Watch::new).map_err(|error| StorageError::out_of_range(error, from))

@@ -53,6 +53,25 @@ async fn a_watch_follows_on_a_list_without_a_gap() {
 }
 
 #[tokio::test]
+async fn a_watch_from_the_future_sees_what_comes_after_it() {
+    let store = store().await;
+    let now = store.revision().get();
+    let mut watch = store.watch(PODS, now + 2).unwrap();
+    let first = create(&store, "a", "x").await;
+    store.create("/registry/core/nodes/n", pod("n", "x")).await.unwrap();
+    assert_eq!(first.revision().get(), now + 1);
+    assert!(watch.next().now_or_never().is_none(), "both revisions are before it");
+    let third = put(&store, "a", "y").await;
+    assert_eq!(next(&mut watch).await.revision, third.revision());
+    assert_eq!(watch.progress(), third.revision());
+    let mut far = store.watch(PODS, now + 1000).unwrap();
+    for number in 0..20 {
+        create(&store, &format!("p{number}"), "x").await;
+    }
+    assert!(far.next().now_or_never().is_none());
+}
+
+#[tokio::test]
 async fn a_watch_sees_its_prefix_only() {
     let store = store().await;
     let from = store.revision().get();
