@@ -102,21 +102,18 @@ pub fn is_dns1123_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
-/// A DNS-1123 subdomain that may also have `_`, as some DNS names have.
+/// A DNS-1123 subdomain whose labels may also have `_`, though not at their end, as some DNS names have.
 pub fn is_dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if value.len() > DNS_SUBDOMAIN_MAX {
         errors.push(max_len_error(DNS_SUBDOMAIN_MAX));
     }
-    let part = |p: &str| delimited(p, |c| lower_alnum(c) || c == b'_', b"-");
+    let part = |p: &str| delimited(p.strip_prefix('_').unwrap_or(p), lower_alnum, b"-_");
     if !value.split('.').all(part) {
-        let text = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+        let text = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', \
                     and must start and end with an alphanumeric character";
-        errors.push(regex_error(
-            text,
-            "[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*",
-            &["example.com"],
-        ));
+        let label = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+        errors.push(regex_error(text, &format!("{label}(\\.{label})*"), &["example.com"]));
     }
     errors
 }
@@ -211,14 +208,22 @@ pub fn is_domain_prefixed_path(value: &str) -> Vec<String> {
     }
     let domain_errors = is_dns1123_subdomain(domain);
     if !domain_errors.is_empty() {
-        return domain_errors.into_iter().map(|e| format!("prefix part {e}")).collect();
+        return domain_errors;
     }
     let legal = |c: u8| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c);
-    if path.bytes().all(legal) { Vec::new() } else { vec![format!("path part {}", HTTP_PATH_TEXT)] }
+    if path.bytes().all(legal) { Vec::new() } else { vec![regex_error("Invalid path", HTTP_PATH_FORMAT, &[])] }
 }
 
-const HTTP_PATH_TEXT: &str = "must consist of characters that are legal in the path of a URL \
-     (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+const HTTP_PATH_FORMAT: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+
+/// `example.com/name`: a qualified name that must have a domain.
+pub fn is_domain_prefixed_key(value: &str) -> Vec<String> {
+    let errors = is_qualified_name(value);
+    if errors.is_empty() && !value.contains('/') {
+        return vec!["must be a domain-prefixed key (such as \"acme.io/foo\")".to_owned()];
+    }
+    errors
+}
 
 /// Lower and upper case, digits, `-`, `_`, `.`: keys of ConfigMaps and Secrets.
 pub fn is_config_map_key(value: &str) -> Vec<String> {
@@ -250,7 +255,7 @@ pub fn is_env_var_name(value: &str) -> Vec<String> {
     }
     if !value.bytes().all(|c| (b' '..=b'~').contains(&c) && c != b'=') {
         let text = "a valid environment variable name must consist only of printable ASCII characters other than '='";
-        return vec![regex_error(text, "[ -<>-~]+", &[])];
+        return vec![text.to_owned()];
     }
     Vec::new()
 }
@@ -342,6 +347,9 @@ mod tests {
             (is_valid_percent, &["1%", "100%"], &["", "%", "1", "-1%", "1.5%"]),
             (is_env_var_name, &["a", "1x y"], &["", "a=b", "a\nb"]),
             (is_wildcard_dns1123_subdomain, &["*.a", "*.a.b"], &["*", "*.", "a.b", "**.a"]),
+            (is_dns1123_subdomain_with_underscore, &["a", "_a.b_c"], &["", "a_", "_", "__a", "a._", "A"]),
+            (is_domain_prefixed_key, &["a/b", "a.b/C_d"], &["", "a", "a/", "/b", "a/b/c"]),
+            (is_domain_prefixed_path, &["a/b", "a.b/c/d"], &["", "a", "a/", "/b", "A/b", "a/b?"]),
         ];
         for (i, (rule, good, bad)) in rules.iter().enumerate() {
             for text in *good {

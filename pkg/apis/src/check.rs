@@ -3,13 +3,18 @@
 
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{
-    is_dns1123_label, is_dns1123_subdomain, is_path_segment_name, is_qualified_name, is_valid_label_value,
-    is_valid_port_name, is_valid_port_num, regex_error,
+    is_dns1123_label, is_dns1123_subdomain, is_qualified_name, is_valid_label_value, is_valid_port_name,
+    is_valid_port_num,
 };
 use serde_json::{Map, Value};
 
 use crate::quantity;
 use crate::tree::Tree;
+
+/// The path of errors that are about an object as a whole, as upstream shows it: `[]`.
+pub fn whole() -> Path {
+    Path::default().key("")
+}
 
 /// A rule for texts: the reasons why one is refused.
 pub type Rule = fn(&str) -> Vec<String>;
@@ -50,6 +55,14 @@ pub fn choice(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str,
         "" => errors.push(Error::required(&owner.child(field), "")),
         value if supported.contains(&value) => {}
         value => errors.push(Error::not_supported(&owner.child(field), value, supported)),
+    }
+}
+
+/// The same where a missing field is reported as an unsupported value, too.
+pub fn one_of(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str, supported: &[&str]) {
+    let value = object.text(field);
+    if !supported.contains(&value) {
+        errors.push(Error::not_supported(&owner.child(field), value, supported));
     }
 }
 
@@ -106,13 +119,17 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 /// Keys and total size of a map of annotations.
 pub fn annotations(errors: &mut ErrorList, path: &Path, annotations: &Value) {
-    let Some(annotations) = annotations.as_object() else { return };
-    let mut total = 0;
-    for (key, value) in annotations {
+    for key in annotations.as_object().into_iter().flat_map(Map::keys) {
         let reasons = is_qualified_name(&key.to_lowercase());
         errors.extend(reasons.into_iter().map(|e| Error::invalid(path, key.as_str(), e)));
-        total += key.len() + value.as_str().map_or(0, str::len);
     }
+    annotations_size(errors, path, annotations);
+}
+
+/// Keys and values of a map of annotations are not too long, taken together.
+pub fn annotations_size(errors: &mut ErrorList, path: &Path, annotations: &Value) {
+    let entries = annotations.as_object().into_iter().flatten();
+    let total: usize = entries.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
     if total > ANNOTATIONS_MAX {
         errors.push(Error::too_long(path, ANNOTATIONS_MAX));
     }
@@ -203,50 +220,18 @@ pub fn local_nonreserved_path(errors: &mut ErrorList, path: &Path, value: &str) 
     }
 }
 
-/// What an Invalid error says about a user or group id.
+/// The number of a user or group, if it is there.
 pub fn id(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str) {
+    id_value(errors, || owner.child(field), object.field(field));
+}
+
+/// The same for the number itself.
+pub fn id_value(errors: &mut ErrorList, path: impl Fn() -> Path, value: &Value) {
     const ID_MAX: i64 = i32::MAX as i64;
-    if let Some(number) = object.int(field)
+    if let Some(number) = value.as_i64()
         && !(0..=ID_MAX).contains(&number)
     {
         let why = apimachinery::validation::inclusive_range_error(0, ID_MAX);
-        errors.push(Error::invalid(&owner.child(field), number, why));
-    }
-}
-
-/// A name that must be there and fit into a URL path.
-pub fn required_segment(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str) {
-    required_text(errors, owner, object, field, is_path_segment_name);
-}
-
-/// The domain of at least `parts` parts; its texts are joined into one error. `path` is the field itself.
-pub fn domain(errors: &mut ErrorList, path: &Path, name: &str, parts: usize) {
-    let reasons = is_dns1123_subdomain(name);
-    if name.is_empty() {
-        errors.push(Error::required(path, ""));
-    } else if !reasons.is_empty() {
-        errors.push(Error::invalid(path, name, reasons.join(",")));
-    } else if name.split('.').count() < parts {
-        let parts = if parts == 2 { "two" } else { "three" };
-        let why = format!("should be a domain with at least {parts} segments separated by dots");
-        errors.push(Error::invalid(path, name, why));
-    }
-}
-
-/// `example.com/some/path`; `path` is the field itself.
-pub fn domain_prefixed_path(errors: &mut ErrorList, path: &Path, value: &str) {
-    const HTTP_PATH: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
-    if value.is_empty() {
-        errors.push(Error::required(path, ""));
-        return;
-    }
-    let Some((host, rest)) = value.split_once('/').filter(|(host, rest)| !host.is_empty() && !rest.is_empty()) else {
-        let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-        errors.push(Error::invalid(path, value, why));
-        return;
-    };
-    errors.extend(is_dns1123_subdomain(host).into_iter().map(|e| Error::invalid(path, host, e)));
-    if !rest.bytes().all(|c| c.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&c)) {
-        errors.push(Error::invalid(path, rest, regex_error("Invalid path", HTTP_PATH, &[])));
+        errors.push(Error::invalid(&path(), number, why));
     }
 }

@@ -150,3 +150,12 @@ pub fn check_defaults(row: &Resource, base: &Value, rules: &[(&str, &str)]) {
 pub fn warnings(row: &Resource, object: &Value) -> Vec<String> {
     (row.strategy.warnings)(&defaulted(row, object.clone()), None)
 }
+
+/// Checks what the creator of the changed `base` objects is warned of.
+pub fn check_warnings(row: &Resource, base: &Value, rules: Rules<'_>) {
+    for (changes, want) in rules {
+        let mut object = base.clone();
+        change(&mut object, changes);
+        assert_eq!(warnings(row, &object), *want, "warnings about {} with {changes}", row.kind);
+    }
+}

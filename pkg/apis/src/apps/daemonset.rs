@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cells::{age, labels_cell};
 use crate::check;
 use crate::intstr;
+use crate::podspec::warnings::template_warnings;
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::strategy::keep_status;
 use crate::tree::{Fill, Tree, spec_mut};
@@ -40,6 +41,7 @@ pub const ROW: Resource = Resource {
             errors
         },
         validate_status_update: validate_status,
+        warnings: |new, old| template_warnings(new, old, "spec.template", new.field("spec").field("template")),
         ..super::STRATEGY
     },
     ..super::row("daemonsets", "daemonset", "DaemonSet")

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cells::age;
 use crate::check;
 use crate::core::controller::{REPLICA_COLUMNS, replica_cells, replicas_text, validate_replica_status, zero_replicas};
-use crate::podspec::warnings::template_warnings;
+use crate::podspec::warnings::named_template_warnings;
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::tree::{Fill, Tree, spec_mut};
 use crate::workload;
@@ -27,10 +27,7 @@ const fn row(plural: &'static str, singular: &'static str, kind: &'static str) -
 pub const ROWS: &[Resource] = &[CONTROLLER_REVISION, daemonset::ROW, deployment::ROW, REPLICA_SET, statefulset::ROW];
 
 const STRATEGY: Strategy = Strategy {
-    warnings: |new, old| {
-        let old = old.map(|o| o.field("spec").field("template"));
-        template_warnings("spec.template", new.field("spec").field("template"), old)
-    },
+    warnings: |new, old| named_template_warnings(new, old, "spec.template", new.field("spec").field("template")),
     ..Strategy::SPEC_STATUS
 };
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{cron, job};
 use crate::cells::{age, or_none, since};
 use crate::check;
-use crate::podspec::warnings::template_warnings;
+use crate::podspec::warnings::named_template_warnings;
 use crate::resource::{Column, Resource, Strategy};
 use crate::strategy::subdomain_name;
 use crate::tree::{Fill, Tree, spec_mut};
@@ -44,9 +44,8 @@ pub const ROW: Resource = Resource {
             reasons
         },
         warnings: |new, old| {
-            let template = |o: &Value| o.field("spec").field("jobTemplate").field("spec").field("template").clone();
-            let old = old.map(template);
-            template_warnings("spec.jobTemplate.spec.template", &template(new), old.as_ref())
+            let template = new.field("spec").field("jobTemplate").field("spec").field("template");
+            named_template_warnings(new, old, "spec.jobTemplate.spec.template", template)
         },
         ..Strategy::SPEC_STATUS
     },

@@ -10,7 +10,7 @@ use super::job_update;
 use crate::cells::age;
 use crate::check;
 use crate::podspec::validate_pod_template;
-use crate::podspec::warnings::template_warnings;
+use crate::podspec::warnings::named_template_warnings;
 use crate::resource::{Column, Resource, Strategy};
 use crate::tree::{Fill, Tree, spec_mut};
 use crate::workload::{self, CONTAINERS, IMAGES, SELECTOR, container_cells, selector_cell};
@@ -34,10 +34,7 @@ pub const ROW: Resource = Resource {
         validate,
         validate_update: job_update::validate,
         validate_status_update: job_update::validate_status,
-        warnings: |new, old| {
-            let old = old.map(|o| o.field("spec").field("template"));
-            template_warnings("spec.template", new.field("spec").field("template"), old)
-        },
+        warnings: |new, old| named_template_warnings(new, old, "spec.template", new.field("spec").field("template")),
         orphan_by_default: true,
         ..Strategy::SPEC_STATUS
     },

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::cells::{age, labels_cell};
 use crate::check;
+use crate::podspec::warnings::{named_template_warnings, template_warnings};
 use crate::podspec::{default_pod_template, validate_pod_template};
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::tree::{Fill, Tree};
@@ -25,10 +26,7 @@ pub const REPLICATION_CONTROLLER: Resource = Resource {
         validate,
         validate_update: |new, _| validate(new),
         validate_status_update: |new, _| validate_replica_status(new),
-        warnings: |new, old| {
-            let old = old.map(|o| o.field("spec").field("template"));
-            crate::podspec::warnings::template_warnings("spec.template", new.field("spec").field("template"), old)
-        },
+        warnings: |new, old| named_template_warnings(new, old, "spec.template", new.field("spec").field("template")),
         orphan_by_default: true,
         ..Strategy::SPEC_STATUS
     },
@@ -54,6 +52,7 @@ pub const POD_TEMPLATE: Resource = Resource {
         },
         validate: validate_template,
         validate_update: |new, _| validate_template(new),
+        warnings: |new, old| template_warnings(new, old, "template", new.field("template")),
         generation_changed: Some(|new, old| new.get("template") != old.get("template")),
         ..Strategy::PLAIN
     },

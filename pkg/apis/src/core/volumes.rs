@@ -134,7 +134,10 @@ fn validate_volume(volume: &Object) -> ErrorList {
     let mut given = sources(spec);
     match given.next() {
         None => errors.push(Error::required(&at, "must specify a volume type")),
-        Some((kind, source)) => volume_sources::validate_common(&mut errors, &at.child(kind), kind, source),
+        Some((kind, source)) => {
+            let owner = volume_sources::Owner::Persistent(volume.name());
+            volume_sources::validate_common(&mut errors, &at.child(kind), kind, source, owner);
+        }
     }
     for (kind, _) in given {
         errors.push(Error::forbidden(&at.child(kind), "may not specify more than 1 volume type"));

@@ -117,10 +117,11 @@ fn pod_term(errors: &mut ErrorList, at: &Path, term: &Value) {
         check::text(errors, at, "namespace", name, is_dns1123_label);
     }
     label_keys(errors, at, term);
-    match term.text("topologyKey") {
-        "" => errors.push(Error::required(&at.child("topologyKey"), "can not be empty")),
-        key => check::text(errors, at, "topologyKey", key, is_qualified_name),
+    let key = term.text("topologyKey");
+    if key.is_empty() {
+        errors.push(Error::required(&at.child("topologyKey"), "can not be empty"));
     }
+    check::text(errors, at, "topologyKey", key, is_qualified_name);
 }
 
 /// `matchLabelKeys` and `mismatchLabelKeys` need a selector, do not overlap, and are not in the selector themselves.
@@ -132,17 +133,35 @@ fn label_keys(errors: &mut ErrorList, at: &Path, term: &Value) {
         }
         if selector.is_null() {
             errors.push(Error::forbidden(&at.child(field), "must not be specified when labelSelector is not set"));
+            continue;
         }
         for (i, key) in term.texts(field).enumerate() {
             let path = at.child(field).index(i);
             errors.extend(is_qualified_name(key).into_iter().map(|e| Error::invalid(&path, key, e)));
         }
     }
+    keys_in_selector(errors, at, term, selector);
     for (i, key) in term.texts("matchLabelKeys").enumerate() {
         if term.texts("mismatchLabelKeys").any(|k| k == key) {
             let why = "exists in both matchLabelKeys and mismatchLabelKeys";
             errors.push(Error::invalid(&at.child("matchLabelKeys").index(i), key, why));
         }
+    }
+}
+
+/// A key of `matchLabelKeys` is in the selector once, since its value was merged into it; twice is the user's doing.
+fn keys_in_selector(errors: &mut ErrorList, at: &Path, term: &Value, selector: &Value) {
+    if term.list("matchLabelKeys").is_empty() {
+        return;
+    }
+    let mut seen: BTreeSet<&str> = selector.entries("matchLabels").map(|(key, _)| key).collect();
+    for key in selector.list("matchExpressions").iter().map(|e| e.text("key")) {
+        let position = term.texts("matchLabelKeys").collect::<Vec<_>>().iter().rposition(|k| *k == key);
+        if let Some(i) = position.filter(|_| seen.contains(key)) {
+            // Upstream leaves out the name of the list.
+            errors.push(Error::invalid(&at.index(i), key, "exists in both matchLabelKeys and labelSelector"));
+        }
+        seen.insert(key);
     }
 }
 
@@ -178,6 +197,11 @@ pub fn validate_tolerations(errors: &mut ErrorList, list_at: &Path, tolerations:
                 errors.push(Error::invalid(&at.child("operator"), value, why));
             }
             "Exists" => {}
+            // These compare numbers, behind a gate that is closed.
+            "Lt" | "Gt" => {
+                let known = &["Equal", "Exists", "Lt", "Gt"];
+                errors.push(Error::not_supported(&at.child("operator"), operator, known));
+            }
             other => errors.push(Error::not_supported(&at.child("operator"), other, &["Equal", "Exists"])),
         }
         if !toleration.text("effect").is_empty() {
@@ -187,25 +211,22 @@ pub fn validate_tolerations(errors: &mut ErrorList, list_at: &Path, tolerations:
 }
 
 pub fn validate_spread(errors: &mut ErrorList, list_at: &Path, constraints: &[Value]) {
-    let mut seen = BTreeSet::new();
     for (i, constraint) in constraints.iter().enumerate() {
         let at = list_at.index(i);
         let skew = constraint.int("maxSkew").unwrap_or(0);
         if skew <= 0 {
             errors.push(Error::invalid(&at.child("maxSkew"), skew, "must be greater than zero"));
         }
-        match constraint.text("topologyKey") {
-            "" => errors.push(Error::required(&at.child("topologyKey"), "can not be empty")),
-            key => check::text(errors, &at, "topologyKey", key, is_qualified_name),
+        if constraint.text("topologyKey").is_empty() {
+            errors.push(Error::required(&at.child("topologyKey"), "can not be empty"));
         }
+        check::one_of(errors, &at, constraint, "whenUnsatisfiable", &["DoNotSchedule", "ScheduleAnyway"]);
         let action = constraint.text("whenUnsatisfiable");
-        if !matches!(action, "DoNotSchedule" | "ScheduleAnyway") {
-            let known = &["DoNotSchedule", "ScheduleAnyway"];
-            errors.push(Error::not_supported(&at.child("whenUnsatisfiable"), action, known));
-        }
-        let pair = (constraint.text("topologyKey"), action);
-        if !seen.insert(pair) {
-            let shown = format!("{{{}, {}}}", pair.0, pair.1);
+        let same = |other: &Value| {
+            other.text("topologyKey") == constraint.text("topologyKey") && other.text("whenUnsatisfiable") == action
+        };
+        if constraints[i + 1..].iter().any(same) {
+            let shown = format!("{{{}, {action}}}", constraint.text("topologyKey"));
             errors.push(Error::duplicate(&at.child("{topologyKey, whenUnsatisfiable}"), shown));
         }
         if let Some(domains) = constraint.int("minDomains") {

@@ -6,6 +6,7 @@ use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{is_dns1123_label, is_valid_port_name, is_valid_port_num};
 use serde_json::Value;
 
+use super::volume::Volumes;
 use super::{env, probe, resources, security, volume};
 use crate::check;
 use crate::tree::Tree;
@@ -13,10 +14,11 @@ use crate::tree::Tree;
 /// What the containers of one pod spec share.
 pub struct Context<'a> {
     pub spec: &'a Value,
+    /// The volumes that they may mount.
+    pub volumes: Volumes<'a>,
     /// Grace period of the pod, against which sleeping hooks are checked.
     pub grace: Option<i64>,
     pub host_users: bool,
-    pub is_pod: bool,
 }
 
 impl Context<'_> {
@@ -38,7 +40,6 @@ fn regular(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
         return;
     }
     let mut names = BTreeSet::new();
-    let mut host_ports = BTreeSet::new();
     for (i, container) in containers.iter().enumerate() {
         let at = at.index(i);
         common(errors, &at, container, context);
@@ -47,33 +48,38 @@ fn regular(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
             errors.push(Error::duplicate(&at.child("name"), name));
         }
         probe::validate_container(errors, &at, container, context.grace, context.os());
-        restart_policy(errors, &at, container, &["Always", "Never", "OnFailure"]);
-        host_port_conflicts(errors, &at, container, &mut host_ports);
+        restart_policy(errors, &at, container);
+    }
+    let mut host_ports = BTreeSet::new();
+    for (i, container) in containers.iter().enumerate() {
+        host_port_conflicts(errors, &at.index(i), container, &mut host_ports);
     }
 }
 
 /// A container's own restart policy and rules, which need each other's company.
-fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Value, supported: &[&str]) {
-    check::optional_choice(errors, at, container, "restartPolicy", supported);
+fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Value) {
     let rules = container.list("restartPolicyRules");
-    if rules.is_empty() {
-        return;
+    if container.has("restartPolicy") {
+        check::optional_choice(errors, at, container, "restartPolicy", &["Always", "Never", "OnFailure"]);
+    } else if !rules.is_empty() {
+        let why = "must specify restartPolicy when restart rules are used";
+        errors.push(Error::required(&at.child("restartPolicy"), why));
     }
-    let at = at.child("restartPolicyRules");
-    if !container.has("restartPolicy") {
-        errors.push(Error::required(&at, "must specify restartPolicy when restart rules are used"));
+    if rules.len() > 20 {
+        errors.push(Error::too_many(&at.child("restartPolicyRules"), rules.len(), 20));
     }
     for (i, rule) in rules.iter().enumerate() {
-        let at = at.index(i);
-        check::choice(errors, &at, rule, "action", &["Restart", "RestartAllContainers"]);
-        if !rule.has("exitCodes") {
-            errors.push(Error::required(&at.child("exitCodes"), "must be specified"));
+        let at = at.child("restartPolicyRules").index(i);
+        check::one_of(errors, &at, rule, "action", &["Restart", "RestartAllContainers"]);
+        let codes = rule.field("exitCodes");
+        let at = at.child("exitCodes");
+        if codes.is_null() {
+            errors.push(Error::required(&at, "must be specified"));
             continue;
         }
-        let codes = rule.field("exitCodes");
-        check::choice(errors, &at.child("exitCodes"), codes, "operator", &["In", "NotIn"]);
+        check::one_of(errors, &at, codes, "operator", &["In", "NotIn"]);
         if codes.list("values").len() > 255 {
-            errors.push(Error::too_many(&at.child("exitCodes").child("values"), codes.list("values").len(), 255));
+            errors.push(Error::too_many(&at.child("values"), codes.list("values").len(), 255));
         }
     }
 }
@@ -84,7 +90,7 @@ fn init(errors: &mut ErrorList, list_at: &Path, context: &Context<'_>) {
     for (i, container) in containers.iter().enumerate() {
         let at = list_at.index(i);
         common(errors, &at, container, context);
-        restart_policy(errors, &at, container, &["Always", "Never", "OnFailure"]);
+        restart_policy(errors, &at, container);
         let name = container.text("name");
         if !name.is_empty() && !names.insert(name) {
             errors.push(Error::duplicate(&at.child("name"), name));
@@ -100,33 +106,38 @@ fn init(errors: &mut ErrorList, list_at: &Path, context: &Context<'_>) {
                 errors.push(Error::forbidden(&at.child(field), why));
             }
         }
-        if !container.list("resizePolicy").is_empty() {
-            let why = "must not be set for init containers";
-            errors.push(Error::invalid(&at.child("resizePolicy"), container.field("resizePolicy").clone(), why));
+        for (j, policy) in container.list("resizePolicy").iter().enumerate() {
+            if policy.text("restartPolicy") == "RestartContainer" {
+                let path = at.child("resizePolicy").index(j).child("restartPolicy");
+                let why = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                errors.push(Error::invalid(&path, "RestartContainer", why));
+            }
         }
     }
 }
 
-/// What an ephemeral container may have; it lends itself to debugging and to nothing else.
-const EPHEMERAL_FIELDS: &[&str] = &[
-    "name",
-    "image",
-    "command",
-    "args",
-    "workingDir",
-    "env",
-    "envFrom",
-    "volumeMounts",
-    "volumeDevices",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-    "imagePullPolicy",
-    "securityContext",
-    "stdin",
-    "stdinOnce",
-    "tty",
-    "targetContainerName",
+/// What an ephemeral container may not have, in upstream's order; it lends itself to debugging and to nothing else.
+const NOT_EPHEMERAL: &[&str] = &[
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
 ];
+
+/// Lists and maps without entries count as not set.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    }
+}
 
 fn ephemeral(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
     let lists = [context.spec.list("containers"), context.spec.list("initContainers")];
@@ -136,6 +147,7 @@ fn ephemeral(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
     for (i, container) in context.spec.list("ephemeralContainers").iter().enumerate() {
         let at = at.index(i);
         common(errors, &at, container, context);
+        trimmed_image(errors, || at.clone(), container);
         let name = container.text("name");
         if !names.insert(name) {
             errors.push(Error::duplicate(&at.child("name"), name));
@@ -144,16 +156,8 @@ fn ephemeral(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
         if !target.is_empty() && !others.contains(target) {
             errors.push(Error::not_found(&at.child("targetContainerName"), target));
         }
-        for (field, value) in container.as_object().into_iter().flatten() {
-            let empty = match value {
-                Value::Null => true,
-                Value::Array(list) => list.is_empty(),
-                Value::Object(map) => field == "resources" && map.is_empty(),
-                _ => false,
-            };
-            if !empty && !EPHEMERAL_FIELDS.contains(&&**field) {
-                errors.push(Error::forbidden(&at.child(field), WHY));
-            }
+        for field in NOT_EPHEMERAL.iter().filter(|field| is_set(container.field(field))) {
+            errors.push(Error::forbidden(&at.child(field), WHY));
         }
         for (j, mount) in container.list("volumeMounts").iter().enumerate() {
             for field in ["subPath", "subPathExpr"] {
@@ -165,20 +169,23 @@ fn ephemeral(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
     }
 }
 
+/// An image without white space around it; templates may have it, since something may still fill it in.
+pub fn trimmed_image(errors: &mut ErrorList, at: impl Fn() -> Path, container: &Value) {
+    let image = container.text("image");
+    if image.trim() != image {
+        errors.push(Error::invalid(&at().child("image"), image, "must not have leading or trailing whitespace"));
+    }
+}
+
 /// What holds for containers of every sort.
 fn common(errors: &mut ErrorList, at: &Path, container: &Value, context: &Context<'_>) {
     check::required_text(errors, at, container, "name", is_dns1123_label);
-    let image = container.text("image");
-    if image.is_empty() {
-        errors.push(Error::required(&at.child("image"), ""));
-    } else if context.is_pod && image.trim() != image {
-        errors.push(Error::invalid(&at.child("image"), image, "must not have leading or trailing whitespace"));
-    }
+    check::required(errors, at, container, "image");
     let policies = &["File", "FallbackToLogsOnError"];
     check::choice(errors, at, container, "terminationMessagePolicy", policies);
     ports(errors, at, container);
     env::validate(errors, at, container);
-    volume::validate_mounts(errors, at, container, context.spec);
+    volume::validate_mounts(errors, at, container, &context.volumes);
     check::choice(errors, at, container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"]);
     resources::validate(errors, at, container, context.spec.list("resourceClaims"));
     resize_policy(errors, at, container, context.spec.text("restartPolicy"));
@@ -248,7 +255,7 @@ fn resize_policy(errors: &mut ErrorList, owner: &Path, container: &Value, restar
             }
         }
         if restart_policy == "Never" && policy.text("restartPolicy") != "NotRequired" {
-            let why = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            let why = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             errors.push(Error::invalid(&at, policy.text("restartPolicy"), why));
         }
     }

@@ -162,13 +162,13 @@ fn default_volume(volume: &mut Fields) {
 
 fn default_projection(source: &mut Fields) {
     if let Some(token) = source.sub("serviceAccountToken") {
-        token.default_nonzero("expirationSeconds", 3600);
+        token.default_value("expirationSeconds", || 3600.into());
     }
     if let Some(downward) = source.sub("downwardAPI") {
         downward.each("items", default_field_refs);
     }
     if let Some(certificate) = source.sub("podCertificate") {
-        certificate.default_nonzero("maxExpirationSeconds", 86400);
+        certificate.default_value("maxExpirationSeconds", || 86400.into());
     }
 }
 

@@ -1,11 +1,15 @@
 //! Environment variables, their sources, and references to fields and resources (also in downwardAPI volumes).
 
 use apimachinery::field::{Error, ErrorList, Path};
-use apimachinery::validation::{is_config_map_key, is_dns1123_subdomain, is_env_var_name, is_qualified_name};
+use apimachinery::validation::{
+    is_config_map_key, is_dns1123_label, is_dns1123_subdomain, is_env_var_name, is_qualified_name,
+};
 use serde_json::Value;
 
+use super::CONTAINER_LISTS;
 use crate::check;
 use crate::quantity;
+use crate::strategy::subdomain_name;
 use crate::tree::Tree;
 
 pub fn validate(errors: &mut ErrorList, container_at: &Path, container: &Value) {
@@ -44,7 +48,7 @@ fn one(errors: &mut ErrorList, at: &Path, env: &Value) {
         }
     }
     let why = match sources {
-        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
+        0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
         _ if !env.text("value").is_empty() => "may not be specified when `value` is not empty",
         1 => return,
         _ => "may not have more than one field specified at a time",
@@ -59,7 +63,8 @@ fn env_from(errors: &mut ErrorList, list_at: &Path, i: usize, from: &Value) {
     for source in ["configMapRef", "secretRef"] {
         if from.has(source) {
             sources += 1;
-            check::required_text(errors, &at.child(source), from.field(source), "name", is_dns1123_subdomain);
+            let masked: check::Rule = |name| subdomain_name(name, true);
+            check::required_text(errors, &at.child(source), from.field(source), "name", masked);
         }
     }
     let why = match sources {
@@ -77,10 +82,33 @@ fn key_ref(errors: &mut ErrorList, at: &Path, reference: &Value) {
 
 fn file_ref(errors: &mut ErrorList, at: &Path, reference: &Value) {
     check::required_text(errors, at, reference, "key", is_env_var_name);
-    check::required(errors, at, reference, "volumeName");
-    match reference.text("path") {
-        "" => errors.push(Error::required(&at.child("path"), "")),
-        path => check::local_nonreserved_path(errors, &at.child("path"), path),
+    check::required_text(errors, at, reference, "volumeName", is_dns1123_label);
+    check::required(errors, at, reference, "path");
+    check::no_backsteps(errors, &at.child("path"), reference.text("path"));
+}
+
+/// Files with variables lie in emptyDir volumes, where an init container can write them.
+pub fn files_in_empty_dirs(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
+    for list in CONTAINER_LISTS {
+        for (i, container) in spec.list(list).iter().enumerate() {
+            for (j, env) in container.list("env").iter().enumerate() {
+                let reference = env.field("valueFrom").field("fileKeyRef");
+                if reference.is_null() {
+                    continue;
+                }
+                let name = reference.text("volumeName");
+                let volume = spec.list("volumes").iter().rfind(|v| v.text("name") == name);
+                if volume.is_some_and(|v| v.has("emptyDir")) {
+                    continue;
+                }
+                let at = spec_at.child(list).index(i).child("env").index(j).child("valueFrom").child("fileKeyRef");
+                let at = at.child("volumeName");
+                errors.push(match volume {
+                    None => Error::not_found(&at, name),
+                    Some(_) => Error::invalid(&at, name, "referenced volume must be of type emptyDir"),
+                });
+            }
+        }
     }
 }
 
@@ -121,33 +149,36 @@ const KNOWN_FIELDS: &[&str] = &[
 ];
 
 pub fn field_ref(errors: &mut ErrorList, at: &Path, reference: &Value, allowed: &[&str]) {
-    if reference.text("apiVersion").is_empty() {
-        errors.push(Error::required(&at.child("apiVersion"), ""));
-        return;
-    }
-    let path = match reference.text("fieldPath") {
-        "" => {
-            errors.push(Error::required(&at.child("fieldPath"), ""));
+    for field in ["apiVersion", "fieldPath"] {
+        if reference.text(field).is_empty() {
+            errors.push(Error::required(&at.child(field), ""));
             return;
         }
-        "spec.host" => "spec.nodeName",
-        path => path,
+    }
+    let (version, given) = (reference.text("apiVersion"), reference.text("fieldPath"));
+    let subscripted = given.strip_suffix("']").and_then(|p| p.split_once("['")).filter(|(base, _)| !base.is_empty());
+    let why = match (version, subscripted) {
+        ("v1", Some(("metadata.annotations" | "metadata.labels", _))) => None,
+        ("v1", Some(_)) => Some(format!("field label does not support subscript: {given}")),
+        ("v1", None) if KNOWN_FIELDS.contains(&given) => None,
+        ("v1", None) => Some(format!("field label not supported: {given}")),
+        _ => Some(format!("unsupported pod version: {version}")),
     };
-    if let Some((base, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
-        match base {
-            "metadata.annotations" => {
-                errors.extend(is_qualified_name(&key.to_lowercase()).into_iter().map(|e| Error::invalid(at, key, e)));
-            }
-            "metadata.labels" => {
-                errors.extend(is_qualified_name(key).into_iter().map(|e| Error::invalid(at, key, e)));
-            }
-            _ => errors.push(Error::invalid(at, base, "does not support subscript")),
+    if let Some(why) = why {
+        let why = format!("error converting fieldPath: {why}");
+        errors.push(Error::invalid(&at.child("fieldPath"), given, why));
+        return;
+    }
+    let path = if given == "spec.host" { "spec.nodeName" } else { given };
+    match subscripted {
+        Some((base, key)) => {
+            let key = if base == "metadata.annotations" { key.to_lowercase() } else { key.to_owned() };
+            errors.extend(is_qualified_name(&key).into_iter().map(|e| Error::invalid(at, key.as_str(), e)));
         }
-    } else if !KNOWN_FIELDS.contains(&path) {
-        let why = format!("error converting fieldPath: field label not supported: {path}");
-        errors.push(Error::invalid(&at.child("fieldPath"), path, why));
-    } else if !allowed.contains(&path) {
-        errors.push(Error::not_supported(&at.child("fieldPath"), path, allowed));
+        None if !allowed.contains(&path) => {
+            errors.push(Error::not_supported(&at.child("fieldPath"), path, allowed));
+        }
+        None => {}
     }
 }
 

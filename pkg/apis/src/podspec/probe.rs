@@ -26,7 +26,7 @@ pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, 
     }
 }
 
-/// Signals that a container may be stopped with, besides the real-time ones.
+/// Signals that a container may be stopped with, sorted.
 const SIGNALS: &[&str] = &[
     "SIGABRT",
     "SIGALRM",
@@ -46,6 +46,37 @@ const SIGNALS: &[&str] = &[
     "SIGPROF",
     "SIGPWR",
     "SIGQUIT",
+    "SIGRTMAX",
+    "SIGRTMAX-1",
+    "SIGRTMAX-10",
+    "SIGRTMAX-11",
+    "SIGRTMAX-12",
+    "SIGRTMAX-13",
+    "SIGRTMAX-14",
+    "SIGRTMAX-2",
+    "SIGRTMAX-3",
+    "SIGRTMAX-4",
+    "SIGRTMAX-5",
+    "SIGRTMAX-6",
+    "SIGRTMAX-7",
+    "SIGRTMAX-8",
+    "SIGRTMAX-9",
+    "SIGRTMIN",
+    "SIGRTMIN+1",
+    "SIGRTMIN+10",
+    "SIGRTMIN+11",
+    "SIGRTMIN+12",
+    "SIGRTMIN+13",
+    "SIGRTMIN+14",
+    "SIGRTMIN+15",
+    "SIGRTMIN+2",
+    "SIGRTMIN+3",
+    "SIGRTMIN+4",
+    "SIGRTMIN+5",
+    "SIGRTMIN+6",
+    "SIGRTMIN+7",
+    "SIGRTMIN+8",
+    "SIGRTMIN+9",
     "SIGSEGV",
     "SIGSTKFLT",
     "SIGSTOP",
@@ -75,10 +106,10 @@ fn stop_signal(errors: &mut ErrorList, at: &Path, lifecycle: &Value, os: &str) {
             return;
         }
         "windows" => &["SIGKILL", "SIGTERM"],
-        _ => SIGNALS,
+        "linux" => SIGNALS,
+        _ => return,
     };
-    let real_time = os == "linux" && signal.starts_with("SIGRTM");
-    if !real_time && !known.contains(&signal) {
+    if !known.contains(&signal) {
         errors.push(Error::not_supported(at, signal, known));
     }
 }

@@ -1,10 +1,13 @@
 //! Requests, limits and the names of resources.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::quantity::Quantity;
-use apimachinery::validation::is_qualified_name;
+use apimachinery::validation::{is_dns1123_label, is_qualified_name};
 use serde_json::Value;
 
+use crate::check;
 use crate::quantity;
 use crate::tree::Tree;
 
@@ -106,95 +109,149 @@ pub fn amount(errors: &mut ErrorList, path: impl Fn() -> Path, resource: &str, v
     Some(amount)
 }
 
-/// `resources` of a container; `claims` are the names of the pod's resource claims.
+/// `resources` of a container; `claims` are the resource claims of the pod.
 pub fn validate(errors: &mut ErrorList, owner: &Path, container: &Value, claims: &[Value]) {
     let resources = container.field("resources");
     if resources.as_object().is_none_or(serde_json::Map::is_empty) {
         return;
     }
     let at = owner.child("resources");
-    let (limits, requests) = (resources.field("limits"), resources.field("requests"));
-    let mut has_base = false;
-    let mut has_huge = false;
+    requirements(errors, &at, resources, container_name);
+    claim_names(errors, &at.child("claims"), resources, claims);
+}
+
+/// `spec.overhead` of a pod, which upstream checks as if it were limits.
+pub fn validate_overhead(errors: &mut ErrorList, at: &Path, overhead: &Value) {
+    for (name, value) in overhead.as_object().into_iter().flatten() {
+        one(errors, || at.child("limits").key(name), name, value, container_name);
+    }
+}
+
+/// Limits, requests, and what they have to do with each other. `check_name` says which resources there may be.
+fn requirements(errors: &mut ErrorList, at: &Path, resources: &Value, check_name: fn(&mut ErrorList, &Path, &str)) {
+    let limits = resources.field("limits");
     for (name, value) in resources.entries("limits") {
         let path = || at.child("limits").key(name);
-        container_name(errors, &at.child("limits"), name);
-        amount(errors, path, name, value);
-        has_huge |= name.starts_with("hugepages-");
-        has_base |= matches!(name, "cpu" | "memory");
+        if let Some(limit) = one(errors, path, name, value, check_name) {
+            huge_pages_divisible(errors, path, name, limit);
+        }
     }
     for (name, value) in resources.entries("requests") {
-        let path = || at.child("requests");
-        container_name(errors, &path(), name);
-        let Some(request) = amount(errors, || path().key(name), name, value) else { continue };
-        has_huge |= name.starts_with("hugepages-");
-        has_base |= matches!(name, "cpu" | "memory");
-        request_against_limit(errors, &path(), name, request, quantity::parse(limits.field(name)));
+        let path = || at.child("requests").key(name);
+        let Some(request) = one(errors, path, name, value, check_name) else { continue };
+        request_against_limit(errors, at, name, request, quantity::parse(limits.field(name)));
+        huge_pages_divisible(errors, path, name, request);
     }
-    let _ = requests;
-    if has_huge && !has_base {
-        errors.push(Error::forbidden(&at, "HugePages require cpu or memory"));
+    let names = || ["limits", "requests"].into_iter().flat_map(|list| resources.entries(list)).map(|(name, _)| name);
+    if names().any(|n| n.starts_with(HUGE_PAGES)) && !names().any(|n| matches!(n, "cpu" | "memory")) {
+        errors.push(Error::forbidden(at, "HugePages require cpu or memory"));
     }
-    claim_names(errors, &at, resources, claims);
+}
+
+/// The path is built where it is needed: cpu and memory are legal everywhere.
+fn one(
+    errors: &mut ErrorList,
+    path: impl Fn() -> Path,
+    name: &str,
+    value: &Value,
+    check_name: fn(&mut ErrorList, &Path, &str),
+) -> Option<Quantity> {
+    if !matches!(name, "cpu" | "memory") {
+        check_name(errors, &path(), name);
+    }
+    amount(errors, path, name, value)
+}
+
+pub const HUGE_PAGES: &str = "hugepages-";
+
+/// `hugepages-2Mi` come in multiples of 2Mi.
+fn huge_pages_divisible(errors: &mut ErrorList, path: impl Fn() -> Path, name: &str, amount: Quantity) {
+    let Some(size) = name.strip_prefix(HUGE_PAGES) else { return };
+    let size = Quantity::parse(size).ok().filter(Quantity::is_whole).map_or(0, |size| size.value());
+    if size <= 0 || amount.value() % size != 0 {
+        let why = format!("{amount} is not positive integer multiple of {name}");
+        errors.push(Error::invalid(&path(), amount.to_string(), why));
+    }
 }
 
 /// A request is not above its limit; where overcommit makes no sense they are equal.
 fn request_against_limit(errors: &mut ErrorList, at: &Path, name: &str, request: Quantity, limit: Option<Quantity>) {
-    let fixed = name.starts_with("hugepages-") || is_extended(name);
+    let fixed = !is_overcommit_allowed(name);
+    let mut refuse = |why: String| errors.push(Error::invalid(&at.child("requests"), request.to_string(), why));
     match limit {
-        Some(limit) if fixed && request != limit => {
-            let why = format!("must be equal to {name} limit of {limit}");
-            errors.push(Error::invalid(at, request.to_string(), why));
-        }
-        Some(limit) if request > limit => {
-            let why = format!("must be less than or equal to {name} limit of {limit}");
-            errors.push(Error::invalid(at, request.to_string(), why));
-        }
+        Some(limit) if fixed && request != limit => refuse(format!("must be equal to {name} limit of {limit}")),
+        Some(limit) if request > limit => refuse(format!("must be less than or equal to {name} limit of {limit}")),
         None if fixed => {
-            errors.push(Error::required(at, "Limit must be set for non overcommitable resources"));
+            let why = "Limit must be set for non overcommitable resources";
+            errors.push(Error::required(&at.child("limits"), why));
         }
         _ => {}
     }
 }
 
+/// More of it may be promised than there is.
+pub fn is_overcommit_allowed(name: &str) -> bool {
+    is_native(name) && !name.starts_with(HUGE_PAGES)
+}
+
+/// Names of the pod's claims, each at most once, as a whole or by its requests.
 fn claim_names(errors: &mut ErrorList, at: &Path, resources: &Value, claims: &[Value]) {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (i, claim) in resources.list("claims").iter().enumerate() {
-        let at = at.child("claims").index(i);
-        let name = claim.text("name");
-        let key = (name, claim.text("request"));
+        let at = at.index(i);
+        let (name, request) = (claim.text("name"), claim.text("request"));
         if name.is_empty() {
             errors.push(Error::required(&at, ""));
             continue;
         }
-        if seen.contains(&key) {
-            let shown = if key.1.is_empty() { name.to_owned() } else { format!("{name}/{}", key.1) };
-            errors.push(Error::duplicate(&at, shown));
+        if seen.contains(&(name, "")) {
+            errors.push(Error::duplicate(&at, name));
+        } else {
+            check::optional_text(errors, &at, claim, "request", is_dns1123_label);
+            if seen.contains(&(name, request)) {
+                errors.push(Error::duplicate(&at, format!("{name}/{request}")));
+            } else if request.is_empty() {
+                let parts = seen.iter().filter(|(other, _)| *other == name);
+                errors.extend(parts.map(|_| Error::duplicate(&at, name)));
+            }
+            seen.push((name, request));
         }
-        seen.push(key);
-        if !claims.iter().any(|c| c.text("name") == name) {
-            errors.push(Error::not_found(&at.child("name"), name));
-        }
+        unknown_claim(errors, &at, name, claims);
     }
 }
 
-/// The sum of what the containers request at once: regular ones with sidecars, or the greatest init container's need.
-pub fn aggregate_requests(spec: &Value) -> std::collections::BTreeMap<String, Quantity> {
-    type Sums = std::collections::BTreeMap<String, Quantity>;
-    fn add(sums: &mut Sums, container: &Value) {
-        for (name, value) in container.field("resources").entries("requests") {
-            let Some(amount) = quantity::parse(value) else { continue };
-            let sum = sums.get(name).copied().unwrap_or(Quantity::ZERO);
-            sums.insert(name.to_owned(), sum + amount);
-        }
+fn unknown_claim(errors: &mut ErrorList, at: &Path, name: &str, claims: &[Value]) {
+    let known: BTreeSet<&str> = claims.iter().map(|c| c.text("name")).filter(|n| !n.is_empty()).collect();
+    if known.contains(name) {
+        return;
     }
+    let list = known.into_iter().collect::<Vec<_>>().join(", ");
+    let which = if list.is_empty() { " which is empty".to_owned() } else { format!(": {list}") };
+    let mut error = Error::not_found(at, name);
+    error.detail = format!("must be one of the names in pod.spec.resourceClaims{which}");
+    errors.push(error);
+}
+
+type Sums = BTreeMap<String, Quantity>;
+
+fn add(sums: &mut Sums, container: &Value, list: &str) {
+    for (name, value) in container.field("resources").entries(list) {
+        let Some(amount) = quantity::parse(value) else { continue };
+        let sum = sums.get(name).copied().unwrap_or(Quantity::ZERO);
+        sums.insert(name.to_owned(), sum + amount);
+    }
+}
+
+/// The sum of what the containers need at once in `list` (`requests` or `limits`): regular ones with sidecars, or the
+/// greatest init container's need.
+pub fn aggregate(spec: &impl Tree, list: &str) -> Sums {
     let (mut sums, mut sidecars, mut peak) = (Sums::new(), Sums::new(), Sums::new());
-    spec.list("containers").iter().for_each(|c| add(&mut sums, c));
+    spec.list("containers").iter().for_each(|c| add(&mut sums, c, list));
     for init in spec.list("initContainers") {
         let mut here = sidecars.clone();
-        add(&mut here, init);
+        add(&mut here, init, list);
         if init.text("restartPolicy") == "Always" {
-            add(&mut sums, init);
+            add(&mut sums, init, list);
             sidecars.clone_from(&here);
         }
         for (name, amount) in here {
@@ -209,6 +266,17 @@ pub fn aggregate_requests(spec: &Value) -> std::collections::BTreeMap<String, Qu
     sums
 }
 
+/// A pod as a whole may ask for cpu, memory and huge pages.
+pub fn is_pod_level(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with(HUGE_PAGES)
+}
+
+fn pod_level_name(errors: &mut ErrorList, path: &Path, value: &str) {
+    if name(errors, path, value) && !is_pod_level(value) {
+        errors.push(Error::not_supported(path, value, &["cpu", HUGE_PAGES, "memory"]));
+    }
+}
+
 /// `spec.resources` of a pod.
 pub fn validate_pod_level(errors: &mut ErrorList, owner: &Path, spec: &Value) {
     let resources = spec.field("resources");
@@ -216,43 +284,32 @@ pub fn validate_pod_level(errors: &mut ErrorList, owner: &Path, spec: &Value) {
         return;
     }
     let at = owner.child("resources");
+    if spec.field("os").text("name") == "windows" {
+        errors.push(Error::forbidden(&at, "may not be set for a windows pod"));
+        return;
+    }
     if resources.has("claims") {
-        errors.push(Error::forbidden(&at.child("claims"), "claims cannot be set for Resources at pod-level"));
+        errors.push(Error::forbidden(&at.child("claims"), "claims may not be set for Resources at pod-level"));
     }
-    for list in ["limits", "requests"] {
-        for (name, value) in resources.entries(list) {
-            let supported = matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
-            if !supported {
-                errors.push(Error::not_supported(&at.child(list).key(name), name, &["cpu", "memory"]));
-            }
-            amount(errors, || at.child(list).key(name), name, value);
-        }
-    }
-    for (name, value) in resources.entries("requests") {
-        let limit = quantity::parse(resources.field("limits").field(name));
-        if let Some(request) = quantity::parse(value) {
-            request_against_limit(errors, &at.child("requests"), name, request, limit);
-        }
-    }
+    requirements(errors, &at, resources, pod_level_name);
+    claim_names(errors, &at.child("claims"), resources, spec.list("resourceClaims"));
     pod_level_consistency(errors, &at, spec, resources);
 }
 
+/// What the pod asks for covers what its containers ask for.
 fn pod_level_consistency(errors: &mut ErrorList, at: &Path, spec: &Value, resources: &Value) {
-    for (name, sum) in aggregate_requests(spec) {
-        let request = quantity::parse(resources.field("requests").field(&name)).unwrap_or(Quantity::ZERO);
-        let pod_level = matches!(&*name, "cpu" | "memory") || name.starts_with("hugepages-");
-        if pod_level && sum > request {
-            let why = format!("must be greater than or equal to aggregate container requests of {sum}");
-            errors.push(Error::invalid(&at.child("requests").key(&name), request.to_string(), why));
+    let given = |list: &str, name: &str| quantity::parse(resources.field(list).field(name));
+    for (list, only) in [("requests", ""), ("limits", HUGE_PAGES)] {
+        for (name, sum) in aggregate(spec, list).iter().filter(|(name, _)| name.starts_with(only)) {
+            if let Some(own) = given(list, name).filter(|own| sum > own) {
+                let why = format!("must be greater than or equal to aggregate container {list} of {sum}");
+                errors.push(Error::invalid(&at.child(list).key(name), own.to_string(), why));
+            }
         }
     }
     for (i, container) in spec.list("containers").iter().enumerate() {
         for (name, value) in container.field("resources").entries("limits") {
-            let (Some(own), Some(pod)) =
-                (quantity::parse(value), quantity::parse(resources.field("limits").field(name)))
-            else {
-                continue;
-            };
+            let (Some(own), Some(pod)) = (quantity::parse(value), given("limits", name)) else { continue };
             if own > pod {
                 let path = at.child("containers").index(i).key(name).child("limits");
                 let why = format!("must be less than or equal to pod limits of {pod}");

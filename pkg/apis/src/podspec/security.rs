@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
-use super::CONTAINER_LISTS;
+use super::{CONTAINER_LISTS, windows};
 use crate::check;
 use crate::tree::Tree;
 
+/// `securityContext` of a pod, and `shareProcessNamespace`.
 pub fn validate_pod(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
     let context = spec.field("securityContext");
     if context.as_object().is_some_and(|c| !c.is_empty()) {
@@ -17,26 +18,37 @@ pub fn validate_pod(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
             check::id(errors, &at, context, field);
         }
         for (i, group) in context.list("supplementalGroups").iter().enumerate() {
-            const GROUP_MAX: i64 = i32::MAX as i64;
-            if group.as_i64().is_some_and(|g| !(0..=GROUP_MAX).contains(&g)) {
-                let why = apimachinery::validation::inclusive_range_error(0, GROUP_MAX);
-                errors.push(Error::invalid(&at.child("supplementalGroups").index(i), group.clone(), why));
-            }
+            check::id_value(errors, || at.child("supplementalGroups").index(i), group);
         }
         sysctls(errors, &at.child("sysctls"), context, spec);
         check::optional_choice(errors, &at, context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
+        seccomp(errors, &at, context);
+        windows::validate_options(errors, &at.child("windowsOptions"), context.field("windowsOptions"));
+        app_armor(errors, &at, context);
         check::optional_choice(errors, &at, context, "supplementalGroupsPolicy", &["Merge", "Strict"]);
         check::optional_choice(errors, &at, context, "seLinuxChangePolicy", &["MountOption", "Recursive"]);
-        profiles(errors, &at, context);
     }
     if spec.flag("shareProcessNamespace") && spec.flag("hostPID") {
-        let path = spec_at.child("securityContext").child("shareProcessNamespace");
+        let path = spec_at.child("shareProcessNamespace");
         errors.push(Error::invalid(&path, true, "ShareProcessNamespace and HostPID cannot both be enabled"));
     }
-    if spec.field("hostUsers") == &Value::Bool(false) {
-        for (field, path) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
-            if spec.flag(field) {
-                errors.push(Error::forbidden(&spec_at.child(path), "when `pod.Spec.HostUsers` is false"));
+}
+
+/// Users of their own rule out namespaces of the host, and block devices, which cannot be mapped.
+pub fn validate_host_users(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
+    const WHY: &str = "when `hostUsers` is false";
+    if spec.field("hostUsers") != &Value::Bool(false) {
+        return;
+    }
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if spec.flag(field) {
+            errors.push(Error::forbidden(&spec_at.child(shown), WHY));
+        }
+    }
+    for list in CONTAINER_LISTS {
+        for (i, container) in spec.list(list).iter().enumerate() {
+            if !container.list("volumeDevices").is_empty() {
+                errors.push(Error::forbidden(&spec_at.child(list).index(i).child("volumeDevices"), WHY));
             }
         }
     }
@@ -83,39 +95,59 @@ fn is_sysctl(name: &str) -> bool {
 
 const PROFILE_TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 
-/// Seccomp and AppArmor profiles, of a pod or a container.
-fn profiles(errors: &mut ErrorList, at: &Path, context: &Value) {
-    for (field, name) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
-        let profile = context.field(field);
-        if profile.is_null() {
-            continue;
+fn seccomp(errors: &mut ErrorList, context_at: &Path, context: &Value) {
+    let profile = context.field("seccompProfile");
+    if profile.is_null() {
+        return;
+    }
+    let at = context_at.child("seccompProfile");
+    profile_type(errors, &at, profile, "seccompProfile");
+    let localhost = profile.field("localhostProfile").as_str();
+    let at = at.child("localhostProfile");
+    match (profile.text("type"), localhost) {
+        ("Localhost", Some(path)) => check::descending_path(errors, &at, path),
+        ("Localhost", None) => errors.push(Error::required(&at, "must be set when seccomp type is Localhost")),
+        (_, Some(_)) => {
+            errors.push(Error::invalid(&at, profile.clone(), "can only be set when seccomp type is Localhost"));
         }
-        let at = at.child(field);
-        let kind = profile.text("type");
-        match kind {
-            "" => errors.push(Error::required(&at.child("type"), format!("type is required when {field} is set"))),
-            "Localhost" => {
-                localhost_profile(errors, &at.child("localhostProfile"), profile, name);
-                continue;
-            }
-            kind if PROFILE_TYPES.contains(&kind) => {}
-            kind => errors.push(Error::not_supported(&at.child("type"), kind, PROFILE_TYPES)),
-        }
-        if profile.has("localhostProfile") {
-            let why = format!("can only be set when {name} type is Localhost");
-            errors.push(Error::invalid(&at.child("localhostProfile"), profile.text("localhostProfile"), why));
-        }
+        (_, None) => {}
     }
 }
 
-fn localhost_profile(errors: &mut ErrorList, at: &Path, profile: &Value, name: &str) {
-    let path = profile.text("localhostProfile");
-    if path.trim().is_empty() {
-        errors.push(Error::required(at, format!("must be set when {name} type is Localhost")));
-    } else if name == "seccomp" {
-        check::descending_path(errors, at, path);
-    } else if path.trim() != path {
-        errors.push(Error::invalid(at, path, "must not be padded with whitespace"));
+fn profile_type(errors: &mut ErrorList, at: &Path, profile: &Value, field: &str) {
+    match profile.text("type") {
+        "" => errors.push(Error::required(&at.child("type"), format!("type is required when {field} is set"))),
+        kind if PROFILE_TYPES.contains(&kind) => {}
+        kind => errors.push(Error::not_supported(&at.child("type"), kind, PROFILE_TYPES)),
+    }
+}
+
+/// The longest path, without its closing zero.
+const PATH_MAX: usize = 4095;
+
+fn app_armor(errors: &mut ErrorList, context_at: &Path, context: &Value) {
+    const MISSING: &str = "must be set when AppArmor type is Localhost";
+    let profile = context.field("appArmorProfile");
+    if profile.is_null() {
+        return;
+    }
+    let at = context_at.child("appArmorProfile");
+    let localhost = profile.field("localhostProfile").as_str();
+    let path = || at.child("localhostProfile");
+    match (profile.text("type"), localhost) {
+        ("Localhost", None | Some("")) => errors.push(Error::required(&path(), MISSING)),
+        ("Localhost", Some(name)) => {
+            if name.trim() != name {
+                errors.push(Error::invalid(&path(), name, "must not be padded with whitespace"));
+            }
+            if name.len() > PATH_MAX {
+                errors.push(Error::too_long(&path(), PATH_MAX));
+            }
+        }
+        ("RuntimeDefault" | "Unconfined", Some(name)) => {
+            errors.push(Error::invalid(&path(), name, "can only be set when AppArmor type is Localhost"));
+        }
+        _ => profile_type(errors, &at, profile, "appArmorProfile"),
     }
 }
 
@@ -131,17 +163,19 @@ pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, 
         let why = "`hostUsers` must be false to use `Unmasked`";
         errors.push(Error::invalid(&at.child("procMount"), "Unmasked", why));
     }
-    profiles(errors, at, context);
+    seccomp(errors, at, context);
     if context.field("allowPrivilegeEscalation") == &Value::Bool(false) {
         if context.flag("privileged") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
             errors.push(Error::invalid(at, context.clone(), why));
         }
-        if context.field("capabilities").texts("add").any(|c| c == "CAP_SYS_ADMIN") {
+        for _ in context.field("capabilities").texts("add").filter(|c| *c == "CAP_SYS_ADMIN") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
             errors.push(Error::invalid(at, context.clone(), why));
         }
     }
+    windows::validate_options(errors, &at.child("windowsOptions"), context.field("windowsOptions"));
+    app_armor(errors, at, context);
 }
 
 /// Fields of the pod's security context that a Windows pod has no use for.
@@ -182,20 +216,21 @@ pub fn validate_os(errors: &mut ErrorList, at: &Path, spec: &Value) {
     let (pod, container, spec_fields, why): (&[&str], &[&str], &[&str], &str) = match spec.field("os").text("name") {
         "linux" => (&["windowsOptions"], &["windowsOptions"], &[], "windows options cannot be set for a linux pod"),
         "windows" => (NOT_WINDOWS_POD, NOT_WINDOWS_CONTAINER, NOT_WINDOWS_SPEC, "cannot be set for a windows pod"),
-        "" => return errors.push(Error::required(&at.child("os").child("name"), "cannot be empty")),
+        "" => return errors.push(Error::required(&at.child("os").child("name"), "")),
         other => return errors.push(Error::not_supported(&at.child("os"), other, &["linux", "windows"])),
     };
-    let set = |owner: &Value, field: &str| owner.has(field) && owner.field(field) != &Value::Bool(false);
     let context = spec.field("securityContext");
-    for field in pod.iter().filter(|f| set(context, f)) {
+    for field in pod.iter().filter(|f| context.has(f)) {
         errors.push(Error::forbidden(&at.child("securityContext").child(field), why));
     }
-    for field in spec_fields.iter().filter(|f| set(spec, f)) {
+    // Flags of the host cannot tell false from unset.
+    let set = |field: &str| if matches!(field, "hostPID" | "hostIPC") { spec.flag(field) } else { spec.has(field) };
+    for field in spec_fields.iter().filter(|f| set(f)) {
         errors.push(Error::forbidden(&at.child(field), why));
     }
     for list in CONTAINER_LISTS {
         for (i, one) in spec.list(list).iter().enumerate() {
-            for field in container.iter().filter(|f| set(one.field("securityContext"), f)) {
+            for field in container.iter().filter(|f| one.field("securityContext").has(f)) {
                 errors.push(Error::forbidden(&at.child(list).index(i).child("securityContext").child(field), why));
             }
         }

@@ -9,7 +9,7 @@ use apimachinery::validation::{
 };
 use serde_json::Value;
 
-use super::{affinity, container, resources, security, volume};
+use super::{affinity, annotations, container, env, resources, security, volume, windows};
 use crate::check;
 use crate::tree::Tree;
 
@@ -20,20 +20,24 @@ pub struct Scope<'a> {
     pub is_pod: bool,
     /// The pod's name, or empty where it has none yet.
     pub pod_name: &'a str,
+    /// The pod of a manifest on a node, shown by its kubelet.
+    pub is_mirror: bool,
 }
 
 impl Scope<'_> {
-    pub const TEMPLATE: Self = Self { is_pod: false, pod_name: "" };
+    pub const TEMPLATE: Self = Self { is_pod: false, pod_name: "", is_mirror: false };
 }
 
 /// A `PodTemplateSpec` at `at`.
 pub fn validate_pod_template(errors: &mut ErrorList, at: &Path, template: &Value) {
-    let metadata = template.field("metadata");
+    let (metadata, spec) = (template.field("metadata"), template.field("spec"));
     check::labels(errors, &at.child("labels"), metadata.field("labels"));
-    check::annotations(errors, &at.child("annotations"), metadata.field("annotations"));
+    let annotations_at = at.child("annotations");
+    check::annotations(errors, &annotations_at, metadata.field("annotations"));
+    annotations::validate(errors, &annotations_at, metadata.field("annotations"), spec);
     let spec_at = at.child("spec");
-    let spec = template.field("spec");
     validate_pod_spec(errors, &spec_at, spec, Scope::TEMPLATE);
+    annotations::match_fields(errors, &spec_at, metadata.field("annotations"), spec);
     if !spec.list("ephemeralContainers").is_empty() {
         let why = "ephemeral containers not allowed in pod template";
         errors.push(Error::forbidden(&spec_at.child("ephemeralContainers"), why));
@@ -45,10 +49,10 @@ pub fn validate_pod_spec(errors: &mut ErrorList, at: &Path, spec: &Value, scope:
     if grace.is_none() {
         errors.push(Error::required(&at.child("terminationGracePeriodSeconds"), ""));
     }
-    volume::validate_all(errors, &at.child("volumes"), spec, scope.pod_name);
-    resource_claims(errors, &at.child("resourceClaims"), spec);
+    let volumes = volume::validate_all(errors, &at.child("volumes"), spec, scope.pod_name);
+    resource_claims(errors, &at.child("resourceClaims"), spec, scope);
     let host_users = spec.field("hostUsers") != &Value::Bool(false);
-    container::validate_all(errors, at, &container::Context { spec, grace, host_users, is_pod: scope.is_pod });
+    container::validate_all(errors, at, &container::Context { spec, volumes, grace, host_users });
     resources::validate_pod_level(errors, at, spec);
     host_network_ports(errors, at, spec, scope);
     check::choice(errors, at, spec, "restartPolicy", &["Always", "OnFailure", "Never"]);
@@ -67,29 +71,45 @@ pub fn validate_pod_spec(errors: &mut ErrorList, at: &Path, spec: &Value, scope:
         let constraints = spec.list("topologySpreadConstraints");
         affinity::validate_spread(errors, &at.child("topologySpreadConstraints"), constraints);
     }
+    windows::validate_host_process(errors, at, spec);
+    security::validate_host_users(errors, at, spec);
     names(errors, at, spec);
     if spec.has("tolerations") {
         affinity::validate_tolerations(errors, &at.child("tolerations"), spec.list("tolerations"));
     }
     host_aliases(errors, &at.child("hostAliases"), spec);
-    check::optional_choice(errors, at, spec, "preemptionPolicy", &["PreemptLowerPriority", "Never"]);
-    for (name, value) in spec.entries("overhead") {
-        resources::container_name(errors, &at.child("overhead"), name);
-        resources::amount(errors, || at.child("overhead").key(name), name, value);
+    check::optional_text(errors, at, spec, "priorityClassName", is_dns1123_subdomain);
+    if let Some(class) = spec.field("runtimeClassName").as_str() {
+        check::subdomain(errors, at, "runtimeClassName", class);
     }
+    check::optional_choice(errors, at, spec, "preemptionPolicy", &["PreemptLowerPriority", "Never"]);
+    resources::validate_overhead(errors, &at.child("overhead"), spec.field("overhead"));
     security::validate_os(errors, at, spec);
+    scheduling_group(errors, &at.child("schedulingGroup"), spec.field("schedulingGroup"));
+    env::files_in_empty_dirs(errors, at, spec);
+}
+
+/// The one group that a pod is scheduled with.
+fn scheduling_group(errors: &mut ErrorList, at: &Path, group: &Value) {
+    if group.is_null() {
+        return;
+    }
+    match group.field("podGroupName").as_str() {
+        Some(name) => check::subdomain(errors, at, "podGroupName", name),
+        None => {
+            let why = "must specify one of: `podGroupName`";
+            errors.push(Error::invalid(&at.child("podGroupName"), Value::Null, why));
+        }
+    }
 }
 
 /// Fields that name something, and the deadline.
 fn names(errors: &mut ErrorList, at: &Path, spec: &Value) {
-    for field in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+    if let Some(name) = spec.field("hostnameOverride").as_str() {
+        hostname_override(errors, at, spec, name);
+    }
+    for field in ["serviceAccountName", "nodeName"] {
         check::optional_text(errors, at, spec, field, is_dns1123_subdomain);
-    }
-    for field in ["hostname", "subdomain"] {
-        check::optional_text(errors, at, spec, field, is_dns1123_label);
-    }
-    if let Some(override_) = spec.field("hostnameOverride").as_str() {
-        check::text(errors, at, "hostnameOverride", override_, is_dns1123_subdomain);
     }
     if let Some(deadline) = spec.int("activeDeadlineSeconds")
         && !(1..=i64::from(i32::MAX)).contains(&deadline)
@@ -97,6 +117,25 @@ fn names(errors: &mut ErrorList, at: &Path, spec: &Value) {
         let why = inclusive_range_error(1, i64::from(i32::MAX));
         errors.push(Error::invalid(&at.child("activeDeadlineSeconds"), deadline, why));
     }
+    for field in ["hostname", "subdomain"] {
+        check::optional_text(errors, at, spec, field, is_dns1123_label);
+    }
+}
+
+/// The longest host name that Linux keeps.
+const HOSTNAME_MAX: usize = 64;
+
+fn hostname_override(errors: &mut ErrorList, at: &Path, spec: &Value, name: &str) {
+    let path = || at.child("hostnameOverride");
+    for field in ["setHostnameAsFQDN", "hostNetwork"] {
+        if spec.flag(field) {
+            errors.push(Error::forbidden(&path(), format!("may not be specified when {field} is true")));
+        }
+    }
+    if name.len() > HOSTNAME_MAX {
+        errors.push(Error::too_long(&path(), HOSTNAME_MAX));
+    }
+    check::subdomain(errors, at, "hostnameOverride", name);
 }
 
 /// On the host's network a container's port is the host's port. In templates it may still be unset.
@@ -116,9 +155,13 @@ fn host_network_ports(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Sc
     }
 }
 
-fn resource_claims(errors: &mut ErrorList, at: &Path, spec: &Value) {
+fn resource_claims(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Scope<'_>) {
     let mut seen = BTreeSet::new();
     for (i, claim) in spec.list("resourceClaims").iter().enumerate() {
+        if scope.is_mirror {
+            errors.push(Error::forbidden(&check::whole(), "static pods do not support resource claims"));
+            continue;
+        }
         let at = at.index(i);
         match claim.text("name") {
             "" => errors.push(Error::required(&at.child("name"), "")),

@@ -1,13 +1,10 @@
 //! Defaults that a Pod gets and a pod template does not.
 
-use std::collections::BTreeSet;
-
 use apimachinery::Object;
 use serde_json::{Map, Value};
 
 use crate::podspec::default_pod_spec;
-use crate::podspec::resources::aggregate_requests;
-use crate::quantity;
+use crate::podspec::resources::{HUGE_PAGES, aggregate, is_overcommit_allowed, is_pod_level};
 use crate::tree::{Fill, Tree, spec_mut};
 
 pub fn default(pod: &mut Object) {
@@ -25,7 +22,7 @@ pub fn default(pod: &mut Object) {
             }
         });
     }
-    pod_level_requests(spec);
+    pod_level_resources(spec);
 }
 
 fn default_host_port(port: &mut Map<String, Value>) {
@@ -46,33 +43,37 @@ fn requests_from_limits(resources: &mut Map<String, Value>) {
     }
 }
 
-/// Requests of the whole pod where only limits are given: the containers' sum if they request, else the limit.
-fn pod_level_requests(spec: &mut Map<String, Value>) {
-    let limits = spec.field("resources").field("limits").clone();
-    let has_requests = spec.field("resources").field("requests").as_object().is_some_and(|r| !r.is_empty());
-    let Some(limits) = limits.as_object().filter(|l| !l.is_empty()) else {
-        if !has_requests {
-            return;
-        }
-        return requests_from_containers(spec, &Map::new());
-    };
-    requests_from_containers(spec, limits);
+/// What the whole pod asks for where it says only a part of it: huge pages are limited to what the containers are limited
+/// to; what is limited is requested, as much as the containers request or else up to the limit.
+fn pod_level_resources(spec: &mut Map<String, Value>) {
+    let resources = spec.field("resources");
+    let given = |list: &str| resources.field(list).as_object().is_some_and(|r| !r.is_empty());
+    if !given("limits") && !given("requests") {
+        return;
+    }
+    let huge: Vec<_> = aggregate(spec, "limits").into_iter().filter(|(name, _)| name.starts_with(HUGE_PAGES)).collect();
+    let Some(resources) = spec.sub("resources") else { return };
+    fill(resources, "limits", huge.into_iter().map(|(name, sum)| (name, sum.to_string().into())).collect());
+    let limits = resources.field("limits").as_object().cloned().unwrap_or_default();
+    if limits.is_empty() {
+        return;
+    }
+    let sums = aggregate(spec, "requests").into_iter();
+    let sums = sums.filter(|(name, _)| is_pod_level(name) && is_overcommit_allowed(name));
+    let mut requests: Vec<(String, Value)> = sums.map(|(name, sum)| (name, sum.to_string().into())).collect();
+    requests.extend(limits.into_iter().filter(|(name, _)| is_pod_level(name)));
+    if let Some(resources) = spec.sub("resources") {
+        fill(resources, "requests", requests);
+    }
 }
 
-fn requests_from_containers(spec: &mut Map<String, Value>, limits: &Map<String, Value>) {
-    let sums = aggregate_requests(&Value::Object(spec.clone()));
-    let names: BTreeSet<&str> = limits.keys().map(String::as_str).chain(sums.keys().map(String::as_str)).collect();
-    let mut found = Vec::new();
-    for name in names.into_iter().filter(|n| matches!(*n, "cpu" | "memory") || n.starts_with("hugepages-")) {
-        let value = match (sums.get(name), limits.get(name)) {
-            (Some(sum), _) if !name.starts_with("hugepages-") => sum.to_string().into(),
-            (_, Some(limit)) if quantity::parse(limit).is_some() => limit.clone(),
-            _ => continue,
-        };
-        found.push((name.to_owned(), value));
+/// Adds those `entries` of a resource list that it does not have.
+fn fill(resources: &mut Map<String, Value>, list: &str, entries: Vec<(String, Value)>) {
+    if entries.is_empty() {
+        return;
     }
-    let requests = spec.sub_or_new("resources").sub_or_new("requests");
-    for (name, value) in found {
-        requests.entry(name).or_insert(value);
+    let list = resources.sub_or_new(list);
+    for (name, value) in entries {
+        list.entry(name).or_insert(value);
     }
 }

@@ -2,6 +2,7 @@
 
 mod affinity_keys;
 mod cells;
+mod container_status;
 mod defaults;
 pub mod qos;
 mod resize;
@@ -10,8 +11,11 @@ mod update;
 
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::{Object, meta::ObjectExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::podspec::annotations::{self, MIRROR};
+use crate::podspec::container::trimmed_image;
+use crate::podspec::volume::tokens_need_account;
 use crate::podspec::{Scope, validate_pod_spec};
 use crate::resource::{Resource, SelectableField, Strategy, Subresource, SubresourceUpdate, Verbs};
 use crate::strategy::keep_status;
@@ -98,26 +102,29 @@ fn validate(pod: &Object) -> ErrorList {
         let why = "cannot be set until all schedulingGates have been cleared";
         errors.push(Error::forbidden(&at.child("nodeName"), why));
     }
+    annotations::match_fields(&mut errors, &at, pod.field("metadata").field("annotations"), spec);
     errors
 }
 
 /// What holds at birth and after every change.
 fn validate_common(pod: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    annotations(&mut errors, pod);
-    let scope = Scope { is_pod: true, pod_name: pod.name() };
-    validate_pod_spec(&mut errors, &Path::new("spec"), pod.field("spec"), scope);
+    let (at, spec) = (Path::new("spec"), pod.field("spec"));
+    let annotations = pod.field("metadata").field("annotations");
+    annotations::validate(&mut errors, &annotations_path(), annotations, spec);
+    let scope = Scope { is_pod: true, pod_name: pod.name(), is_mirror: annotations.has(MIRROR) };
+    validate_pod_spec(&mut errors, &at, spec, scope);
+    tokens_need_account(&mut errors, &at, spec);
+    for list in ["containers", "initContainers"] {
+        for (i, container) in spec.list(list).iter().enumerate() {
+            trimmed_image(&mut errors, || at.child(list).index(i), container);
+        }
+    }
     errors
 }
 
-fn annotations(errors: &mut ErrorList, pod: &Object) {
-    const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
-    let Some(value) = pod.annotations().and_then(|a| a.get(COST)).and_then(Value::as_str) else { return };
-    let canonical = value.parse::<i32>().is_ok_and(|n| n.to_string() == value);
-    if !canonical {
-        let path = Path::new("metadata").child("annotations").key(COST);
-        errors.push(Error::invalid(&path, value, "must be a 32bit integer"));
-    }
+fn annotations_path() -> Path {
+    Path::new("metadata").child("annotations")
 }
 
 /// A pod that no node has, or that has ended, goes at once.

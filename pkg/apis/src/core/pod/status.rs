@@ -1,14 +1,18 @@
-//! `pods/status`: what the kubelet and the scheduler report.
+//! `pods/status`: what the kubelet and the scheduler report. What concerns single containers is in `container_status`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use apimachinery::field::{Error, ErrorList, Path};
-use apimachinery::validation::{is_dns1123_subdomain, is_qualified_name};
+use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain, is_qualified_name};
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
+use super::{annotations_path, container_status};
+use crate::addresses::{legacy_ip, sloppy_ip};
 use crate::check;
+use crate::podspec::annotations;
+use crate::podspec::resources::is_native;
 use crate::strategy::{keep_all_but_status, keep_nested};
 use crate::tree::Tree;
 
@@ -24,31 +28,35 @@ pub fn prepare(new: &mut Object, old: &Object) {
 pub fn validate(new: &Object, old: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let at = Path::new("status");
-    conditions(&mut errors, &Path::new("metadata").child("conditions"), new);
     let (spec, status, before) = (new.field("spec"), new.field("status"), old.field("status"));
-    if status.text("nominatedNodeName") != before.text("nominatedNodeName") {
-        check::optional_text(&mut errors, &at, status, "nominatedNodeName", is_dns1123_subdomain);
-    }
+    let noted = new.field("metadata").field("annotations");
+    let noted_before = old.field("metadata").field("annotations");
+    annotations::validate_update(&mut errors, &annotations_path(), noted, noted_before);
+    annotations::validate(&mut errors, &annotations_path(), noted, spec);
+    conditions(&mut errors, &at.child("conditions"), new);
+    nominated_node(&mut errors, &at, status, before, spec);
+    generation(&mut errors, &at, status);
     check::immutable(&mut errors, &at, status, before, "qosClass");
-    let policy = spec.text("restartPolicy");
-    for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
-        let policy = if list == "ephemeralContainerStatuses" { "Never" } else { policy };
-        transitions(&mut errors, &at.child(list), status.list(list), before.list(list), policy, spec);
-    }
+    container_status::transitions(&mut errors, &at, status, before, spec);
     claim_statuses(&mut errors, &at.child("resourceClaimStatuses"), spec, status);
-    addresses(&mut errors, &at.child("podIPs"), status.list("podIPs"));
-    addresses(&mut errors, &at.child("hostIPs"), status.list("hostIPs"));
+    let extended = "extendedResourceClaimStatus";
+    extended_claim(&mut errors, &at.child(extended), spec, status.field(extended));
+    allocatable_claims(&mut errors, &at.child("nodeAllocatableResourceClaimStatuses"), spec, status);
+    addresses(&mut errors, &at.child("podIPs"), status.list("podIPs"), before.list("podIPs"));
     if let Some(first) = status.list("hostIPs").first()
         && first.text("ip") != status.text("hostIP")
     {
         let path = at.child("hostIPs").index(0).child("ip");
         errors.push(Error::invalid(&path, first.text("ip"), "must be equal to `hostIP`"));
     }
+    addresses(&mut errors, &at.child("hostIPs"), status.list("hostIPs"), before.list("hostIPs"));
+    container_status::validate(&mut errors, &at, status, spec);
     errors
 }
 
 fn conditions(errors: &mut ErrorList, at: &Path, pod: &Object) {
     for (i, condition) in pod.array_at("status/conditions").iter().enumerate() {
+        generation(errors, &at.index(i), condition);
         let kind = condition.text("type");
         if !matches!(kind, "PodScheduled" | "Ready" | "Initialized") {
             check::text(errors, &at.index(i), "Type", kind, is_qualified_name);
@@ -56,28 +64,23 @@ fn conditions(errors: &mut ErrorList, at: &Path, pod: &Object) {
     }
 }
 
-/// A container that has ended for good does not run again.
-fn transitions(errors: &mut ErrorList, at: &Path, new: &[Value], old: &[Value], policy: &str, spec: &Value) {
-    if policy == "Always" {
-        return;
-    }
-    for (i, before) in old.iter().enumerate() {
-        let ended = before.field("state").field("terminated");
-        let name = before.text("name");
-        if ended.is_null() || (ended.int("exitCode") != Some(0) && policy == "OnFailure") || restartable(spec, name) {
-            continue;
-        }
-        if new.iter().any(|s| s.text("name") == name && !s.field("state").has("terminated")) {
-            let why = "may not be transitioned to non-terminated state";
-            errors.push(Error::forbidden(&at.index(i).child("state"), why));
-        }
+fn generation(errors: &mut ErrorList, at: &Path, owner: &Value) {
+    if let Some(number) = owner.int("observedGeneration").filter(|n| *n < 0) {
+        errors.push(Error::invalid(&at.child("observedGeneration"), number, "must be a non-negative integer"));
     }
 }
 
-/// A sidecar, or a container with restart rules of its own.
-fn restartable(spec: &Value, name: &str) -> bool {
-    let own = |c: &Value| c.text("name") == name && (c.has("restartPolicy") || c.has("restartPolicyRules"));
-    spec.list("initContainers").iter().any(own) || spec.list("containers").iter().any(own)
+/// A pod that has a node waits for no other.
+fn nominated_node(errors: &mut ErrorList, at: &Path, status: &Value, before: &Value, spec: &Value) {
+    let name = status.text("nominatedNodeName");
+    if name.is_empty() || name == before.text("nominatedNodeName") {
+        return;
+    }
+    check::text(errors, at, "nominatedNodeName", name, is_dns1123_subdomain);
+    if !spec.text("nodeName").is_empty() {
+        let why = "may not be set on pods that are already bound to a node";
+        errors.push(Error::forbidden(&at.child("nominatedNodeName"), why));
+    }
 }
 
 fn claim_statuses(errors: &mut ErrorList, at: &Path, spec: &Value, status: &Value) {
@@ -92,17 +95,90 @@ fn claim_statuses(errors: &mut ErrorList, at: &Path, spec: &Value, status: &Valu
         if !seen.insert(name) {
             errors.push(Error::duplicate(&at.child("name"), name));
         }
+        if let Some(name) = claim.field("resourceClaimName").as_str() {
+            check::subdomain(errors, &at, "resourceClaimName", name);
+        }
     }
 }
 
-/// Legal addresses, at most one of each family.
-fn addresses(errors: &mut ErrorList, at: &Path, list: &[Value]) {
-    for (i, address) in list.iter().enumerate() {
-        check::ip(errors, &at.index(i), address.text("ip"));
+/// The claim that the scheduler made for extended resources, and which of its requests serves which container.
+fn extended_claim(errors: &mut ErrorList, at: &Path, spec: &Value, status: &Value) {
+    if status.is_null() {
+        return;
     }
-    let parsed: Vec<IpAddr> = list.iter().filter_map(|a| a.text("ip").parse().ok()).collect();
-    let families: BTreeSet<bool> = parsed.iter().map(IpAddr::is_ipv6).collect();
-    if parsed.len() > 1 && families.len() != parsed.len() {
+    let list_at = at.child("requestMappings");
+    let mappings = status.list("requestMappings");
+    if mappings.is_empty() {
+        errors.push(Error::required(&list_at, "at least one request mapping is required"));
+    }
+    for (i, mapping) in mappings.iter().enumerate() {
+        let at_mapping = list_at.index(i);
+        let fields = ["containerName", "resourceName", "requestName"];
+        let [container, resource, request] = fields.map(|field| mapping.text(field));
+        let lists = [spec.list("containers"), spec.list("initContainers")];
+        match lists.into_iter().flatten().find(|c| c.text("name") == container) {
+            Some(c) if c.field("resources").field("requests").has(resource) => {}
+            Some(_) => {
+                let why = "must match the extended resource name of an entry in \
+                           spec.initContainers.resources.requests or spec.containers.resources.requests";
+                errors.push(Error::invalid(&at_mapping.child("resourceName"), resource, why));
+            }
+            None => {
+                let why = "must match the name of an entry in spec.initContainers.name or spec.containers.name";
+                errors.push(Error::invalid(&at_mapping.child("containerName"), container, why));
+            }
+        }
+        check::text(errors, at, "requestName", request, is_dns1123_label);
+        if mappings[..i].iter().any(|other| fields.iter().all(|f| other.text(f) == mapping.text(f))) {
+            errors.extend(fields.map(|field| Error::duplicate(&at_mapping.child(field), mapping.text(field))));
+        }
+    }
+    check::required_text(errors, at, status, "resourceClaimName", is_dns1123_subdomain);
+}
+
+fn allocatable_claims(errors: &mut ErrorList, at: &Path, spec: &Value, status: &Value) {
+    for (i, claim) in status.list("nodeAllocatableResourceClaimStatuses").iter().enumerate() {
+        let at = at.index(i);
+        let name = claim.text("resourceClaimName");
+        if name.is_empty() {
+            errors.push(Error::required(&at.child("resourceClaimName"), "must not be empty"));
+        }
+        let named = |c: &Value| c.field("resourceClaimName").as_str() == Some(name);
+        let known = [spec.list("resourceClaims"), status.list("resourceClaimStatuses")];
+        if !known.into_iter().flatten().any(named) {
+            let why = "no mapping found in pod reference";
+            errors.push(Error::invalid(&at.child("resourceClaimName"), name, why));
+        }
+        if claim.list("containers").is_empty() {
+            errors.push(Error::required(&at.child("containers"), "must not be empty"));
+        }
+        let at = at.child("resources");
+        if claim.field("resources").as_object().is_none_or(serde_json::Map::is_empty) {
+            errors.push(Error::required(&at, "must not be empty"));
+        }
+        for (name, value) in claim.entries("resources") {
+            if !is_native(name) {
+                errors.push(Error::invalid(&at.key(name), name, "must be a node allocatable resource name"));
+            }
+            if let Some(amount) = crate::quantity::parse(value).filter(|q| q.is_negative()) {
+                errors.push(Error::invalid(&at.key(name), amount.to_string(), "must be non-negative"));
+            }
+        }
+    }
+}
+
+/// Legal addresses, at most one of each family. Texts that were there before may stay.
+fn addresses(errors: &mut ErrorList, at: &Path, list: &[Value], before: &[Value]) {
+    let kept: Vec<&str> = before.iter().map(|a| a.text("ip")).collect();
+    for (i, address) in list.iter().enumerate() {
+        legacy_ip(errors, &at.index(i), address.text("ip"), &kept);
+    }
+    if list.len() < 2 {
+        return;
+    }
+    let families: BTreeSet<bool> =
+        list.iter().filter_map(|a| sloppy_ip(a.text("ip"))).map(|ip| IpAddr::is_ipv6(&ip)).collect();
+    if families.len() < 2 || list.len() > 2 {
         let why = "may specify no more than one IP for each IP family";
         errors.push(Error::invalid(at, list.to_vec(), why));
     }

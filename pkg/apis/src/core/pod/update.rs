@@ -5,8 +5,9 @@ use apimachinery::validation::inclusive_range_error;
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
-use super::validate_common;
+use super::{annotations_path, validate_common};
 use crate::podspec::affinity::validate_tolerations;
+use crate::podspec::annotations::{self, MIRROR};
 use crate::tree::{Fill, Tree, spec_mut};
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
@@ -15,6 +16,7 @@ const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].imag
 
 pub fn validate(new: &Object, old: &Object) -> ErrorList {
     let mut errors = validate_common(new);
+    annotation_changes(&mut errors, new, old);
     let (new, old) = (new.field("spec"), old.field("spec"));
     let at = Path::new("spec");
     for list in ["containers", "initContainers"] {
@@ -42,6 +44,11 @@ pub fn validate(new: &Object, old: &Object) -> ErrorList {
         errors.push(Error::forbidden(&at, why));
     }
     errors
+}
+
+fn annotation_changes(errors: &mut ErrorList, new: &Object, old: &Object) {
+    let (new, old) = (new.field("metadata"), old.field("metadata"));
+    annotations::validate_update(errors, &annotations_path(), new.field("annotations"), old.field("annotations"));
 }
 
 /// False if nothing more is to be checked.
@@ -118,9 +125,10 @@ fn munge(errors: &mut ErrorList, at: &Path, munged: &mut serde_json::Map<String,
 }
 
 fn node_selector(errors: &mut ErrorList, at: &Path, new: &Value, old: &Value) {
+    const WHY: &str = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
     for (key, value) in old.as_object().into_iter().flatten() {
         if new.get(key) != Some(value) {
-            errors.push(Error::invalid(at, new.clone(), "only additions to spec.nodeSelector are allowed"));
+            errors.push(Error::invalid(at, new.clone(), WHY));
             return;
         }
     }
@@ -136,25 +144,12 @@ fn node_affinity(errors: &mut ErrorList, at: &Path, munged: &mut serde_json::Map
         return;
     }
     let at = at.child("affinity").child("nodeAffinity").child(REQUIRED);
-    if before.has(REQUIRED) {
-        let (old_terms, new_terms) =
-            (before.field(REQUIRED).list("nodeSelectorTerms"), after.field(REQUIRED).list("nodeSelectorTerms"));
-        if old_terms.len() != new_terms.len() {
-            let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-            errors.push(Error::invalid(&at.child("nodeSelectorTerms"), after.field(REQUIRED).clone(), why));
-        }
-        for (i, (old, new)) in old_terms.iter().zip(new_terms).enumerate() {
-            let grown = ["matchExpressions", "matchFields"].iter().all(|f| new.list(f).starts_with(old.list(f)));
-            if !grown {
-                let path = at.child("nodeSelectorTerms").index(i);
-                errors.push(Error::invalid(
-                    &path,
-                    new.clone(),
-                    "only additions are allowed (no mutations or deletions)",
-                ));
-            }
-        }
-    }
+    grown_terms(
+        errors,
+        &at.child("nodeSelectorTerms"),
+        after.field(REQUIRED).list("nodeSelectorTerms"),
+        before.field(REQUIRED).list("nodeSelectorTerms"),
+    );
     if before.is_null() {
         if let Some(affinity) = munged.sub("affinity") {
             affinity.remove("nodeAffinity");
@@ -164,6 +159,27 @@ fn node_affinity(errors: &mut ErrorList, at: &Path, munged: &mut serde_json::Map
         }
     } else {
         munged.sub_or_new("affinity").insert("nodeAffinity".to_owned(), before);
+    }
+}
+
+/// Terms may only become narrower: those that there are stay, each with all its requirements.
+fn grown_terms(errors: &mut ErrorList, at: &Path, new: &[Value], old: &[Value]) {
+    if old.is_empty() {
+        return;
+    }
+    if old.len() != new.len() {
+        let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.push(Error::invalid(at, new.to_vec(), why));
+        return;
+    }
+    const LISTS: [&str; 2] = ["matchExpressions", "matchFields"];
+    for (i, (old, new)) in old.iter().zip(new).enumerate() {
+        let is_empty = |term: &Value| LISTS.iter().all(|list| term.list(list).is_empty());
+        let grown = LISTS.iter().all(|list| new.list(list).starts_with(old.list(list)));
+        if !grown || (is_empty(old) && !is_empty(new)) {
+            let why = "only additions are allowed (no mutations or deletions)";
+            errors.push(Error::invalid(&at.index(i), new.clone(), why));
+        }
     }
 }
 
@@ -182,13 +198,12 @@ pub fn prepare_ephemeral(new: &mut Object, old: &Object) {
     };
 }
 
-pub const MIRROR: &str = "kubernetes.io/config.mirror";
-
 pub fn validate_ephemeral(new: &Object, old: &Object) -> ErrorList {
     if old.annotations().is_some_and(|a| a.contains_key(MIRROR)) {
-        return vec![Error::forbidden(&Path::default(), "static pods do not support ephemeral containers")];
+        return vec![Error::forbidden(&crate::check::whole(), "static pods do not support ephemeral containers")];
     }
     let mut errors = validate_common(new);
+    annotation_changes(&mut errors, new, old);
     let at = Path::new("spec").child("ephemeralContainers");
     let (new, old) = (new.field("spec"), old.field("spec"));
     for before in old.list("ephemeralContainers") {

@@ -1,6 +1,13 @@
+mod commands;
+mod containers;
+mod life;
+mod rights;
+mod scheduling;
+mod volumes;
+
 use serde_json::{Value, json};
 
-use crate::testing::{cells, create_errors, created, defaulted, row, texts, update_errors};
+use crate::testing::{cells, created, defaulted, row, texts};
 
 fn pod(spec: Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" }, "spec": spec })
@@ -75,122 +82,6 @@ fn status_at_birth() {
     assert_eq!(class(json!({ "limits": { "cpu": "1", "memory": "1Gi" } }))["qosClass"], "Guaranteed");
     let lower = json!({ "limits": { "cpu": "1", "memory": "1Gi" }, "requests": { "cpu": "500m" } });
     assert_eq!(class(lower)["qosClass"], "Burstable");
-}
-
-#[test]
-fn refusals_at_birth() {
-    let container = |more: Value| {
-        let mut container = json!({ "name": "c", "image": "i" });
-        for (key, value) in more.as_object().into_iter().flatten() {
-            container[key] = value.clone();
-        }
-        json!({ "containers": [container] })
-    };
-    let cases: &[(Value, &[&str])] = &[
-        (container(json!({})), &[]),
-        (json!({ "containers": [] }), &["spec.containers: Required value"]),
-        (container(json!({ "image": "" })), &["spec.containers[0].image: Required value"]),
-        (
-            container(json!({ "image": " i" })),
-            &["spec.containers[0].image: Invalid value: \" i\": must not have leading or trailing whitespace"],
-        ),
-        (
-            container(json!({ "imagePullPolicy": "Sometimes" })),
-            &["spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \
-             \"IfNotPresent\", \"Never\""],
-        ),
-        (
-            container(
-                json!({ "ports": [{ "containerPort": 80, "name": "web" }, { "containerPort": 0, "name": "web" }] }),
-            ),
-            &[
-                "spec.containers[0].ports[1].name: Duplicate value: \"web\"",
-                "spec.containers[0].ports[1].containerPort: Required value",
-            ],
-        ),
-        (
-            container(json!({ "volumeMounts": [{ "name": "v", "mountPath": "/v" }] })),
-            &["spec.containers[0].volumeMounts[0].name: Not found: \"v\""],
-        ),
-        (
-            container(json!({ "resources": { "limits": { "cpu": "1" }, "requests": { "cpu": "2" } } })),
-            &[
-                "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
-            ],
-        ),
-        (
-            container(json!({ "resources": { "limits": { "widgets": "1" } } })),
-            &[
-                "spec.containers[0].resources.limits: Invalid value: \"widgets\": must be a standard resource type or fully \
-             qualified",
-                "spec.containers[0].resources.limits: Invalid value: \"widgets\": must be a standard resource for containers",
-                "spec.containers[0].resources.requests: Invalid value: \"widgets\": must be a standard resource type or fully \
-             qualified",
-                "spec.containers[0].resources.requests: Invalid value: \"widgets\": must be a standard resource for \
-             containers",
-            ],
-        ),
-        (
-            container(json!({ "livenessProbe": {} })),
-            &["spec.containers[0].livenessProbe: Required value: must specify a handler type"],
-        ),
-        (
-            container(json!({ "env": [{ "name": "A", "valueFrom": { "fieldRef": { "fieldPath": "spec.nope" } } }] })),
-            &[
-                "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.nope\": error converting \
-             fieldPath: field label not supported: spec.nope",
-            ],
-        ),
-        (
-            json!({ "restartPolicy": "Maybe", "containers": [{ "name": "c", "image": "i" }] }),
-            &[
-                "spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"OnFailure\", \"Never\"",
-            ],
-        ),
-        (
-            json!({ "tolerations": [{ "operator": "Equal" }], "containers": [{ "name": "c", "image": "i" }] }),
-            &[
-                "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which \
-             means \"match all values and all keys\"",
-            ],
-        ),
-        (
-            json!({
-                "initContainers": [{ "name": "c", "image": "i", "readinessProbe": { "exec": { "command": ["x"] } } }],
-                "containers": [{ "name": "c", "image": "i" }],
-            }),
-            &[
-                "spec.initContainers[0].name: Duplicate value: \"c\"",
-                "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without \
-             restartPolicy=Always",
-            ],
-        ),
-        (
-            json!({ "volumes": [{ "name": "v", "emptyDir": {}, "secret": { "secretName": "s" } }],
-            "containers": [{ "name": "c", "image": "i" }] }),
-            &["spec.volumes[0].secret: Forbidden: may not specify more than 1 volume type"],
-        ),
-    ];
-    for (spec, want) in cases {
-        assert_eq!(create_errors(row("", "pods"), pod(spec.clone())), *want, "{spec}");
-    }
-}
-
-#[test]
-fn updates() {
-    let pods = row("", "pods");
-    assert_eq!(update_errors(pods, simple(), |p| p["spec"]["containers"][0]["image"] = json!("nginx:1")), [""; 0]);
-    assert_eq!(update_errors(pods, simple(), |p| p["status"] = json!({ "phase": "Failed" })), [""; 0]);
-    let add = |p: &mut Value| p["spec"]["tolerations"] = json!([{ "key": "a", "operator": "Exists" }]);
-    assert_eq!(update_errors(pods, simple(), add), [""; 0]);
-    let errors = update_errors(pods, simple(), |p| p["spec"]["hostname"] = json!("h"));
-    let want = "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\
-        `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
-        tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n\
-        spec.hostname: - null + \"h\"\n";
-    assert_eq!(errors, [want]);
-    let errors = update_errors(pods, simple(), |p| p["spec"]["containers"] = json!([]));
-    assert!(errors.contains(&"spec.containers: Forbidden: pod updates may not add or remove containers".to_owned()));
 }
 
 #[test]
