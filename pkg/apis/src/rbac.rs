@@ -162,9 +162,6 @@ fn validate_subject(errors: &mut ErrorList, at: &Path, subject: &Value, namespac
             if !name.is_empty() {
                 check::text(errors, at, "name", name, is_dns1123_subdomain);
             }
-            if !namespaced && subject.text("namespace").is_empty() {
-                errors.push(Error::required(&at.child("namespace"), ""));
-            }
             ""
         }
         "User" | "Group" => GROUP,
@@ -176,6 +173,9 @@ fn validate_subject(errors: &mut ErrorList, at: &Path, subject: &Value, namespac
     };
     if group != supported {
         errors.push(Error::not_supported(&at.child("apiGroup"), group, &[supported]));
+    }
+    if supported.is_empty() && !namespaced && subject.text("namespace").is_empty() {
+        errors.push(Error::required(&at.child("namespace"), ""));
     }
 }
 
@@ -203,34 +203,107 @@ fn binding_cells(binding: &Object, now: i64) -> Vec<Value> {
 mod tests {
     use serde_json::json;
 
-    use super::*;
-    use crate::testing::{cells, create_errors, row, update_errors};
+    use super::GROUP;
+    use crate::testing::{Rules, cells, check_create, check_defaults, check_update, row};
 
     #[test]
-    fn roles() {
-        let rule = json!({ "verbs": [], "nonResourceURLs": ["/x"] });
-        let object = json!({ "kind": "Role", "metadata": { "name": "r:x" }, "rules": [rule] });
-        assert_eq!(
-            create_errors(row(GROUP, "roles"), object),
-            [
-                "rules[0].verbs: Required value: verbs must contain at least one value",
-                "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs",
-            ]
-        );
+    fn role_rules() {
+        let rule = json!({ "verbs": ["get"], "apiGroups": [""], "resources": ["pods"] });
+        let base = json!({ "kind": "Role", "metadata": { "name": "r:x" }, "rules": [rule] });
+        let both = "rules cannot apply to both regular resources and non-resource URLs";
+        let mixed = format!("rules[0].nonResourceURLs: Invalid value: [\"/x\"]: {both}");
+        let url = "rules[0] = {\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/x\"]}";
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("rules = null", &[]),
+            ("rules[0].verbs = []", &["rules[0].verbs: Required value: verbs must contain at least one value"]),
+            (
+                "rules[0].apiGroups = []",
+                &["rules[0].apiGroups: Required value: resource rules must supply at least one api group"],
+            ),
+            (
+                "rules[0].resources = []",
+                &["rules[0].resources: Required value: resource rules must supply at least one resource"],
+            ),
+        ];
+        check_create(row(GROUP, "roles"), &base, rules);
+        check_create(row(GROUP, "clusterroles"), &base, rules);
+        check_update(row(GROUP, "roles"), &base, rules);
+        let why =
+            "rules[0].nonResourceURLs: Invalid value: [\"/x\"]: namespaced rules cannot apply to non-resource URLs";
+        check_create(row(GROUP, "roles"), &base, &[(url, &[why])]);
+        let aggregation: Rules<'_> = &[
+            (url, &[]),
+            ("rules[0].nonResourceURLs = [\"/x\"]", &[&mixed]),
+            ("aggregationRule.clusterRoleSelectors = [{\"matchLabels\":{\"a\":\"b\"}}]", &[]),
+            (
+                "aggregationRule = {}",
+                &[
+                    "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if \
+                   aggregationRule is non-nil",
+                ],
+            ),
+            (
+                "aggregationRule.clusterRoleSelectors = [{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"Is\"}]}]",
+                &[
+                    "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"Is\": not a \
+                   valid selector operator",
+                ],
+            ),
+        ];
+        check_create(row(GROUP, "clusterroles"), &base, aggregation);
+        let name = row(GROUP, "roles").strategy.validate_name;
+        assert_eq!(name("system:Some", false), [""; 0]);
+        assert_eq!(name("a/b", false), ["may not contain '/'"]);
+        assert_eq!(cells(row(GROUP, "roles"), &base), ["r:x", ""]);
     }
 
     #[test]
-    fn bindings() {
-        let bindings = row(GROUP, "rolebindings");
-        let object = json!({
+    fn binding_rules() {
+        let base = json!({
             "kind": "RoleBinding", "metadata": { "name": "b" }, "roleRef": { "kind": "ClusterRole", "name": "view" },
             "subjects": [{ "kind": "User", "name": "ann" },
                 { "kind": "ServiceAccount", "name": "sa", "namespace": "d" }],
         });
-        assert_eq!(create_errors(bindings, object.clone()), [""; 0]);
-        assert_eq!(cells(bindings, &object), ["b", "ClusterRole/view", "<unknown>", "ann", "", "d/sa"]);
-        let errors = update_errors(bindings, object, |o| o["roleRef"]["name"] = json!("edit"));
-        assert_eq!(errors.len(), 1);
-        assert!(errors[0].ends_with(": cannot change roleRef"), "{errors:?}");
+        let rows = row(GROUP, "rolebindings");
+        let supported = |path: &str, value: &str, known: &str| {
+            format!("{path}: Unsupported value: \"{value}\": supported values: {known}")
+        };
+        let group = supported("roleRef.apiGroup", "x", &format!("\"{GROUP}\""));
+        let kind = supported("roleRef.kind", "Rule", "\"Role\", \"ClusterRole\"");
+        let user_group = supported("subjects[0].apiGroup", "x", &format!("\"{GROUP}\""));
+        let account_group = supported("subjects[1].apiGroup", "x", "\"\"");
+        let subject = supported("subjects[0].kind", "Pod", "\"ServiceAccount\", \"User\", \"Group\"");
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("subjects = null", &[]),
+            ("roleRef.apiGroup = x", &[&group]),
+            ("roleRef.kind = Role", &[]),
+            ("roleRef.kind = Rule", &[&kind]),
+            ("roleRef.name = null", &["roleRef.name: Required value"]),
+            ("roleRef.name = a%", &["roleRef.name: Invalid value: \"a%\": may not contain '%'"]),
+            ("subjects[0].name = null", &["subjects[0].name: Required value"]),
+            ("subjects[0].apiGroup = x", &[&user_group]),
+            ("subjects[1].apiGroup = x", &[&account_group]),
+            ("subjects[1].namespace = null", &[]),
+            ("subjects[0].kind = Pod", &[&subject]),
+        ];
+        check_create(rows, &base, rules);
+        let mut cluster = base.clone();
+        cluster["kind"] = json!("ClusterRoleBinding");
+        let role = supported("roleRef.kind", "Role", "\"ClusterRole\"");
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("roleRef.kind = Role", &[&role]),
+            ("subjects[1].namespace = null", &["subjects[1].namespace: Required value"]),
+        ];
+        check_create(row(GROUP, "clusterrolebindings"), &cluster, rules);
+        let reference = json!({ "apiGroup": GROUP, "kind": "ClusterRole", "name": "edit" });
+        let changed = format!("roleRef: Invalid value: {reference}: cannot change roleRef");
+        check_update(rows, &base, &[("subjects = []", &[]), ("roleRef.name = edit", &[&changed])]);
+        let defaults =
+            format!("roleRef.apiGroup = {GROUP} ; subjects[0].apiGroup = {GROUP} ; subjects[1].apiGroup = null");
+        check_defaults(rows, &base, &[("", &defaults)]);
+        assert_eq!(cells(rows, &base), ["b", "ClusterRole/view", "<unknown>", "ann", "", "d/sa"]);
     }
 }
