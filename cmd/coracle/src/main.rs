@@ -15,6 +15,7 @@ mod server;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::options::{Cli, Command};
 
@@ -48,9 +49,24 @@ fn run() -> anyhow::Result<()> {
     }
 }
 
+/// Many systems start programs with room for 1,024 open files, which a few hundred watches use up. What may be raised is
+/// raised, though not to the millions that some systems allow: pods inherit it, and some programs walk through all of it.
+fn raise_file_limit() {
+    const ENOUGH: u64 = 65_536;
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "cannot raise the limit of open files; many watches may use it up");
+        }
+    }
+}
+
 /// Starts logging and the async runtime, and runs `main` on it.
 fn on_runtime(log_level: &str, main: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     component_base::logging::init(log_level).map_err(anyhow::Error::msg)?;
+    raise_file_limit();
     // One provider for every TLS library in the process. Only the first call can succeed, and this is it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("coracle").build()?;

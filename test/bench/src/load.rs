@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::http::Target;
 use crate::report::Report;
+use crate::watches;
 
 const CLIENTS: usize = 32;
 const WATCHERS: usize = 200;
@@ -33,7 +34,8 @@ impl Size {
     pub const QUICK: Self = Self { creates: 5_000, pods: 2_000, nodes: 100, schedule: 500 };
 }
 
-pub async fn all(target: &Target, size: Size, report: &mut Report) -> anyhow::Result<()> {
+/// `server` is the server's process where its memory is to be looked at.
+pub async fn all(target: &Target, server: Option<u32>, size: Size, report: &mut Report) -> anyhow::Result<()> {
     let mut connection = target.connect().await?;
     let namespace = format!("bench-{}", std::process::id());
     let body = json!({"metadata": {"name": namespace}}).to_string();
@@ -46,6 +48,7 @@ pub async fn all(target: &Target, size: Size, report: &mut Report) -> anyhow::Re
     creates(target, size, &namespace, report).await?;
     gets(target, &namespace, report).await?;
     fan_out(target, &namespace, report).await?;
+    watches::many(target, server, &namespace, report).await?;
     pods(target, size, &namespace, report).await?;
     schedule(target, size, &namespace, report).await?;
     let mut connection = target.connect().await?;

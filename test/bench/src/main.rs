@@ -7,6 +7,7 @@ mod http;
 mod load;
 mod node;
 mod report;
+mod watches;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -100,9 +101,10 @@ fn api(options: &ApiOptions) -> anyhow::Result<()> {
         .await
         .context("the server is not ready; see build/bench/coracle.log")?;
         let mut report = Report::default();
-        load::all(&Target::from_kubeconfig("coracle", &kubeconfig)?, size, &mut report).await?;
+        let pid = Some(server.id());
+        load::all(&Target::from_kubeconfig("coracle", &kubeconfig)?, pid, size, &mut report).await?;
         if let (Some(url), Some(token)) = (&options.peer, &options.token) {
-            load::all(&Target::with_token("peer", url, token)?, size, &mut report).await?;
+            load::all(&Target::with_token("peer", url, token)?, None, size, &mut report).await?;
         }
         report.print();
         report.write(&options.output)

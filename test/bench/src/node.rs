@@ -150,7 +150,8 @@ fn proc_field(pid: u32, file: &str, key: &str) -> anyhow::Result<f64> {
     Ok(line.split_whitespace().next().context("an empty field")?.parse()?)
 }
 
-fn rss_mb(pid: u32) -> anyhow::Result<f64> {
+/// Resident memory of a process.
+pub fn rss_mb(pid: u32) -> anyhow::Result<f64> {
     Ok(proc_field(pid, "status", "VmRSS:")? / 1000.0)
 }
 
