@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use apimachinery::{ApiError, ApiResult, UserInfo};
+use apimachinery::managed::MANAGER_LENGTH_MAX;
+use apimachinery::{ApiError, ApiResult, GroupVersionKind, UserInfo, field};
 use http::HeaderMap;
+use http::header::USER_AGENT;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
@@ -12,6 +14,9 @@ use registry::{Call, Found, Registry};
 use crate::http::path::RequestInfo;
 use crate::http::query::Query;
 use crate::server::Inner;
+
+/// The group of options in errors.
+pub const META: &str = "meta.k8s.io";
 
 /// What every handler gets: borrowed, made once a request.
 pub struct Context<'a> {
@@ -42,16 +47,60 @@ impl Context<'_> {
             namespace: &self.info.namespace,
             name: &self.info.name,
             user: &self.user,
+            field_manager: self.field_manager()?,
             dry_run: self.query.dry_run()?,
             admission: &*self.server.config.admission,
             warnings: std::sync::Mutex::default(),
         })
     }
 
+    /// The name under which the caller owns what it writes: `fieldManager`, or the client's name out of `User-Agent`.
+    fn field_manager(&self) -> ApiResult<&str> {
+        match self.query.get("fieldManager") {
+            "" => Ok(agent_name(self.headers())),
+            name => match manager_errors(name) {
+                errors if errors.is_empty() => Ok(name),
+                errors => Err(ApiError::invalid(&GroupVersionKind::new(META, "v1", self.options_kind()), "", &errors)),
+            },
+        }
+    }
+
+    /// The kind of the query's options, as errors name it.
+    pub fn options_kind(&self) -> &'static str {
+        match self.info.verb {
+            "create" => "CreateOptions",
+            "update" => "UpdateOptions",
+            "patch" => "PatchOptions",
+            _ => "DeleteOptions",
+        }
+    }
+
     /// The namespace of a list, watch or deletion of many; `None` is all of them.
     pub fn scope(&self, found: Found) -> Option<&str> {
         Some(&*self.info.namespace).filter(|namespace| found.resource.namespaced && !namespace.is_empty())
     }
+}
+
+/// What a client calls itself: the part before `/`, cut at the length of a manager's name.
+fn agent_name(headers: &HeaderMap) -> &str {
+    let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let name = agent.split('/').next().unwrap_or("");
+    // Header texts are visible ASCII: every byte is a character.
+    &name[..name.len().min(MANAGER_LENGTH_MAX)]
+}
+
+fn manager_errors(name: &str) -> field::ErrorList {
+    let path = field::Path::new("fieldManager");
+    let mut errors = field::ErrorList::new();
+    if name.len() > MANAGER_LENGTH_MAX {
+        errors.push(field::Error::too_long(&path, MANAGER_LENGTH_MAX));
+    }
+    let printable = |c: char| !c.is_control() && (c == ' ' || !c.is_whitespace());
+    for (at, c) in name.char_indices().filter(|(_, c)| !printable(*c)) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(field::Error::invalid(&path, name, why));
+    }
+    errors
 }
 
 /// The answer to a method that an endpoint does not have.

@@ -26,6 +26,8 @@ pub struct Call<'a> {
     /// Empty where the body names the object.
     pub name: &'a str,
     pub user: &'a UserInfo,
+    /// Under which name the caller comes to own what it sets: `fieldManager`, or what the client calls itself.
+    pub field_manager: &'a str,
     pub dry_run: bool,
     pub admission: &'a dyn AdmissionHook,
     /// Texts for Warning headers, collected on the way.

@@ -10,12 +10,21 @@ use crate::call::{Call, Operation};
 use crate::errors::from_storage;
 use crate::{Registry, attributes, keys, metadata, names, rows};
 
+/// Whose the fields of an object that is written become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// The caller's, as far as they changed.
+    Writer,
+    /// As the object says already.
+    Settled,
+}
+
 impl Registry {
     /// Creates `object`, which is in the call's version. Answers the stored bytes, in the storage version.
     pub async fn create(&self, call: &Call<'_>, mut object: Value) -> ApiResult<Bytes> {
         metadata::settle_namespace(call, &mut object)?;
         let generated = object.name().is_empty() && !object.meta_str("generateName").is_empty();
-        let mut built = self.prepare_create(call, object, generated).await?;
+        let mut built = self.prepare_create(call, object, generated, Ownership::Writer).await?;
         for attempt in 1.. {
             match self.commit_create(call, &mut built).await {
                 Err(error) if generated && error.reason() == "AlreadyExists" && attempt < names::ATTEMPTS => {
@@ -29,13 +38,22 @@ impl Registry {
     }
 
     /// Everything up to the commit.
-    pub(crate) async fn prepare_create(&self, call: &Call<'_>, mut object: Value, generated: bool) -> ApiResult<Value> {
+    pub(crate) async fn prepare_create(
+        &self,
+        call: &Call<'_>,
+        mut object: Value,
+        generated: bool,
+        ownership: Ownership,
+    ) -> ApiResult<Value> {
         let strategy = &call.resource.strategy;
         if !object.resource_version().is_empty() {
             return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         rows::to_storage(call.resource, &mut object);
         (strategy.default)(&mut object);
+        if ownership == Ownership::Writer {
+            self.own_created(call, &mut object);
+        }
         let name = object.name().to_owned();
         let review = call.review(Operation::Create, &name);
         call.admission.mutate(&review, Some(&mut object), None).await?;

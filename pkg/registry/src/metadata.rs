@@ -1,16 +1,13 @@
 //! The rules for `metadata` that hold for every kind.
 
 use apimachinery::field::{Error, ErrorList, Path};
-use apimachinery::meta::ObjectExt as _;
+use apimachinery::meta::{ANNOTATIONS_SIZE_MAX, ObjectExt as _};
 use apimachinery::validation;
 use apimachinery::{ApiError, ApiResult};
 use apis::resource::Resource;
 use serde_json::{Map, Value};
 
 use crate::call::Call;
-
-/// Annotations of one object together, in bytes.
-const ANNOTATIONS_SIZE_MAX: usize = 256 * 1024;
 
 /// `2026-01-01T00:00:00Z`, for creation and deletion stamps.
 pub fn now() -> String {
@@ -49,7 +46,7 @@ pub fn check_name(call: &Call<'_>, object: &Value) -> ApiResult<()> {
 /// Sets what the server alone sets at birth.
 pub fn fill_system_fields(object: &mut Value) {
     let metadata = object.metadata_mut();
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields", "generation"] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
         metadata.remove(field);
     }
     metadata.insert("creationTimestamp".to_owned(), now().into());
@@ -82,7 +79,6 @@ pub fn keep_system_fields(new: &mut Value, old: &Value) {
     let fields = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"];
     let metadata = new.metadata_mut();
     metadata.remove("selfLink");
-    metadata.remove("managedFields");
     let old = old.get("metadata").and_then(Value::as_object);
     for field in fields.into_iter().chain(["resourceVersion", "generateName", "namespace", "name"]) {
         keep(metadata, old, field);

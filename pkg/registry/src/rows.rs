@@ -78,6 +78,12 @@ impl Rows {
         self.all.iter().find(|row| row.group == group && row.kind == kind)
     }
 
+    /// All rows that show the same stored objects: events are of two groups.
+    pub fn views(&self, resource: &'static Resource) -> impl Iterator<Item = &'static Resource> {
+        let rows = self.by_plural.get(resource.plural).into_iter().flatten().copied();
+        rows.filter(|row| row.storage_group == resource.storage_group && row.kind == resource.kind)
+    }
+
     /// True if anything is served under `group/version`.
     pub fn serves(&self, group: &str, version: &str) -> bool {
         self.all.iter().any(|row| row.group == group && row.versions.contains(&version))

@@ -11,8 +11,9 @@ use serde_json::Value;
 use storage::{NewObject, Outcome, StoredObject, UpdateError};
 
 use crate::call::{Call, Operation};
-use crate::create::to_bytes;
+use crate::create::{Ownership, to_bytes};
 use crate::errors::from_storage;
+use crate::managed::{self, Application};
 use crate::services::Reservation;
 use crate::{Registry, attributes, keys, metadata, rows};
 
@@ -23,6 +24,10 @@ pub enum Change<'a> {
     Replace(&'a Value),
     /// A function of the current tree in the call's version. Called again when the object changed meanwhile.
     Patch(&'a (dyn Fn(Value) -> ApiResult<Value> + Send + Sync)),
+    /// As `Patch`, but the result says already who owns what.
+    Settled(&'a (dyn Fn(Value) -> ApiResult<Value> + Send + Sync)),
+    /// Server-side apply. Creates the object if there is none.
+    Apply(Application<'a>),
 }
 
 /// The outcome of an update.
@@ -117,31 +122,55 @@ impl Registry {
         Ok(next)
     }
 
-    /// PUT to a name that does not exist: a creation where the kind allows it.
+    /// A write to a name that does not exist: a creation where the kind allows it, or by server-side apply.
     async fn update_absent(
         &self,
         call: &Call<'_>,
         change: Change<'_>,
         attempt: &mut Attempt,
     ) -> ApiResult<storage::Change> {
-        let Change::Replace(object) = change else { return Err(call.not_found()) };
-        if !call.resource.strategy.allow_create_on_update || !call.subresource.is_empty() {
+        if !call.subresource.is_empty() {
             return Err(call.not_found());
         }
-        metadata::check_name(call, object)?;
-        if !object.uid().is_empty() {
-            let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", object.uid());
-            return Err(ApiError::conflict(&call.group_resource(), call.name, why));
-        }
-        if !object.resource_version().is_empty() {
-            return Err(call.not_found());
-        }
-        let mut object = object.clone();
+        let (mut object, ownership) = match change {
+            Change::Replace(object) => (replacing_nothing(call, object)?, Ownership::Writer),
+            Change::Apply(application) => (self.applied_anew(call, application)?, Ownership::Settled),
+            Change::Patch(_) | Change::Settled(_) => return Err(call.not_found()),
+        };
         metadata::settle_namespace(call, &mut object)?;
-        let mut object = self.prepare_create(call, object, false).await?;
+        metadata::check_name(call, &object)?;
+        let mut object = self.prepare_create(call, object, false, ownership).await?;
         attempt.created = true;
         attempt.reservation = Some(self.services.begin(call, &mut object, None)?);
         Ok(finish(call, object, attempt))
+    }
+
+    /// A configuration as a new object, without what the server sets.
+    fn applied_anew(&self, call: &Call<'_>, application: Application<'_>) -> ApiResult<Value> {
+        let mut object = self.apply(call, None, application)?;
+        let uid = object.uid();
+        if !uid.is_empty() {
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            return Err(ApiError::conflict(&call.group_resource(), call.name, why));
+        }
+        object.metadata_mut().remove("resourceVersion");
+        Ok(object)
+    }
+
+    /// What `change` makes of `old`, in the version that it was written in.
+    fn changed(&self, call: &Call<'_>, change: Change<'_>, old: &Value) -> ApiResult<(Value, Ownership)> {
+        let view = || {
+            let mut view = old.clone();
+            rows::to_version(call.resource, &mut view, call.version);
+            view
+        };
+        Ok(match change {
+            Change::Replace(object) => (object.clone(), Ownership::Writer),
+            Change::Patch(patch) => (patch(view())?, Ownership::Writer),
+            Change::Settled(patch) => (patch(view())?, Ownership::Settled),
+            Change::Apply(application) => (self.apply(call, Some(&view()), application)?, Ownership::Settled),
+        })
     }
 
     async fn update_existing(
@@ -153,29 +182,28 @@ impl Registry {
     ) -> ApiResult<storage::Change> {
         let strategy = &call.resource.strategy;
         let old = stored.decode();
-        let mut new = match change {
-            Change::Replace(object) => object.clone(),
-            Change::Patch(patch) => {
-                let mut view = old.clone();
-                rows::to_version(call.resource, &mut view, call.version);
-                patch(view)?
-            }
-        };
+        let (mut new, ownership) = self.changed(call, change, &old)?;
         metadata::check_name(call, &new)?;
         metadata::settle_namespace(call, &mut new)?;
         check_preconditions(call, &new, &old)?;
         rows::to_storage(call.resource, &mut new);
         (strategy.default)(&mut new);
+        if ownership == Ownership::Writer {
+            self.own_changed(call, &old, &mut new);
+        }
         let review = call.review(Operation::Update, call.name);
         call.admission.mutate(&review, Some(&mut new), Some(&old)).await?;
         (strategy.default)(&mut new);
+        // Endpoints that write a part of the object put the rest back as it was: not this.
+        let owners = managed::take(&mut new);
         self.prepare_update(call, &mut new, &old)?;
+        managed::put(&mut new, owners);
         call.admission.validate(&review, Some(&new), Some(&old)).await?;
         if is_finished(&new) {
             return Ok(if call.dry_run { finish(call, new, attempt) } else { storage::Change::Delete });
         }
         attempt.reservation = Some(self.services.begin(call, &mut new, Some(&old))?);
-        if new == old {
+        if managed::is_unchanged(&new, &old) {
             attempt.dry = call.dry_run.then(|| stored.body().clone());
             return Ok(storage::Change::Keep);
         }
@@ -216,6 +244,22 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// PUT to a name that does not exist, where the kind allows it.
+fn replacing_nothing(call: &Call<'_>, object: &Value) -> ApiResult<Value> {
+    if !call.resource.strategy.allow_create_on_update {
+        return Err(call.not_found());
+    }
+    metadata::check_name(call, object)?;
+    if !object.uid().is_empty() {
+        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", object.uid());
+        return Err(ApiError::conflict(&call.group_resource(), call.name, why));
+    }
+    if !object.resource_version().is_empty() {
+        return Err(call.not_found());
+    }
+    Ok(object.clone())
 }
 
 /// The rules of an endpoint that writes a part of the object.

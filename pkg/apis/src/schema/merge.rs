@@ -1,7 +1,10 @@
 //! The table as the schema of patches.
 
-use apimachinery::patch::{ListType, MapType, MergeField, MergeSchema, MergeStrategy, TypeId, ValueType};
+use apimachinery::patch::{
+    ListType, MapType, MergeField, MergeSchema, MergeStrategy, Present, ScalarKind, TypeId, ValueType,
+};
 
+use super::present;
 use super::table::{Base, Container, Field, Type};
 
 /// The built-in kinds' types.
@@ -15,6 +18,27 @@ impl MergeSchema for Schema {
 
     fn type_name(&self, id: TypeId) -> &str {
         Type(id.0).go_name()
+    }
+
+    fn is_atomic(&self, id: TypeId) -> bool {
+        Type(id.0).is_atomic()
+    }
+
+    fn default_text(&self, of: TypeId, field: &str) -> &str {
+        Type(of.0).field(field).map_or("", Field::default_text)
+    }
+
+    fn scalar(&self, of: TypeId, field: &str) -> ScalarKind {
+        match Type(of.0).field(field).map(Field::base) {
+            Some(Base::String | Base::Bytes) => ScalarKind::Text,
+            Some(Base::Bool) => ScalarKind::Bool,
+            Some(Base::Int32 | Base::Int64 | Base::Double) => ScalarKind::Number,
+            _ => ScalarKind::Any,
+        }
+    }
+
+    fn always_present(&self, of: TypeId) -> &[(&str, Present)] {
+        present::always_present(of)
     }
 }
 

@@ -1,21 +1,5 @@
 //! Go's way of saying things, where clients read it in refusals of patches.
 
-use serde_json::Value;
-
-/// A tree as Go prints it: `map[spec:map[replicas:x]]`.
-pub fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" ")),
-        Value::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", text(value))).collect();
-            format!("map[{}]", entries.join(" "))
-        }
-    }
-}
-
 /// What the converter of trees says where the decoder of JSON says `why`. `None` if that is no error of types.
 pub fn restore_error(why: &str) -> Option<String> {
     let (given, rest) = why.strip_prefix("json: cannot unmarshal ")?.split_once(" into Go ")?;
@@ -55,11 +39,5 @@ mod tests {
             assert_eq!(field(given, wanted).as_deref(), Some(text));
         }
         assert_eq!(restore_error("quantities must match the regular expression"), None);
-    }
-
-    #[test]
-    fn trees_are_printed_as_maps_and_slices() {
-        let tree = serde_json::json!({ "spec": { "x": [1, "a", null], "b": true } });
-        assert_eq!(text(&tree), "map[spec:map[b:true x:[1 a <nil>]]]");
     }
 }

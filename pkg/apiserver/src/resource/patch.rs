@@ -1,7 +1,8 @@
 //! The kinds of patches, as functions of the current object.
 
 use apimachinery::decode::{ContentType, decode as decode_bytes};
-use apimachinery::patch::{json_patch, merge_patch, strategic};
+use apimachinery::managed::go_text;
+use apimachinery::patch::{JsonPatch, PatchType, merge_patch, strategic};
 use apimachinery::{ApiError, ApiResult, GroupVersionKind, field};
 use apis::schema;
 use bytes::Bytes;
@@ -9,11 +10,11 @@ use serde_json::Value;
 
 use super::decode::{Misfit, media_type, settle, unsupported};
 use super::go;
-use super::options::{FieldValidation, field_validation};
+use super::options::{FieldValidation, field_validation, invalid};
 use crate::context::Context;
 
 enum Operation {
-    Json(Bytes),
+    Json(JsonPatch),
     Merge(Value),
     Strategic(Value),
 }
@@ -26,35 +27,41 @@ pub struct Patch {
     validation: FieldValidation,
 }
 
-const ACCEPTED: &str =
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json";
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, \
+                        application/strategic-merge-patch+json, application/apply-patch+yaml";
+
+/// What kind of patch the body is.
+pub fn type_of(context: &Context<'_>) -> ApiResult<PatchType> {
+    PatchType::from_content_type(media_type(context)).ok_or_else(|| unsupported(ACCEPTED))
+}
 
 impl Patch {
+    /// Reads a patch of any kind but server-side apply, which is a [`Configuration`].
     pub fn read(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Self> {
         let validation = field_validation(context)?;
-        let media = media_type(context);
-        if media == "application/json-patch+json" {
-            let operation = Operation::Json(bytes.clone());
-            return Ok(Self { operation, kind: kind.clone(), duplicates: Vec::new(), validation });
+        if context.query.find("force").is_some() {
+            let why = "may not be specified for non-apply patch";
+            return Err(invalid("PatchOptions", field::Error::forbidden(&field::Path::new("force"), why)));
         }
-        let make = match media {
-            "application/merge-patch+json" => Operation::Merge,
-            "application/strategic-merge-patch+json" => Operation::Strategic,
-            "application/apply-patch+yaml" => {
-                return Err(ApiError::unsupported_media_type(
-                    "server-side apply is not served yet: use client-side apply (kubectl apply --server-side=false)",
-                ));
+        let (operation, duplicates) = match type_of(context)? {
+            PatchType::Json => (Operation::Json(JsonPatch::parse(bytes)?), Vec::new()),
+            PatchType::Merge => {
+                let decoded = decode_bytes(bytes, ContentType::Json)?;
+                (Operation::Merge(decoded.object), decoded.duplicates)
             }
-            _ => return Err(unsupported(ACCEPTED)),
+            PatchType::Strategic => {
+                let decoded = decode_bytes(bytes, ContentType::Json)?;
+                (Operation::Strategic(decoded.object), decoded.duplicates)
+            }
+            PatchType::Apply => return Err(unsupported(ACCEPTED)),
         };
-        let decoded = decode_bytes(bytes, ContentType::Json)?;
-        Ok(Self { operation: make(decoded.object), kind: kind.clone(), duplicates: decoded.duplicates, validation })
+        Ok(Self { operation, kind: kind.clone(), duplicates, validation })
     }
 
     /// The patched object, and what to warn about.
     pub fn apply(&self, mut current: Value) -> ApiResult<(Value, Vec<String>)> {
         match &self.operation {
-            Operation::Json(patch) => json_patch(&mut current, patch)?,
+            Operation::Json(patch) => patch.apply(&mut current)?,
             Operation::Merge(patch) => merge_patch(&mut current, patch)?,
             Operation::Strategic(patch) => {
                 let root = schema::type_of(&self.kind).ok_or_else(|| unsupported(ACCEPTED))?;
@@ -79,8 +86,53 @@ impl Patch {
             Misfit::Type(why) => why,
             Misfit::Strict(texts) => format!("strict decoding error: {}", texts.join(", ")),
         };
-        let value = strategic.map_or_else(|| result.to_string(), go::text);
+        let value = strategic.map_or_else(|| result.to_string(), go_text);
         let error = field::Error::invalid(&field::Path::new("patch"), value, why);
         ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &vec![error])
+    }
+}
+
+/// The body of a server-side apply, and how it is meant.
+pub struct Configuration {
+    /// As it was written: what it does not name is not its business.
+    pub object: Value,
+    pub force: bool,
+    duplicates: Vec<String>,
+    validation: FieldValidation,
+}
+
+impl Configuration {
+    /// Reads YAML or JSON.
+    pub fn read(context: &Context<'_>, bytes: &Bytes) -> ApiResult<Self> {
+        let validation = field_validation(context)?;
+        if context.query.get("fieldManager").is_empty() {
+            let path = field::Path::new("fieldManager");
+            return Err(invalid("PatchOptions", field::Error::required(&path, "is required for apply patch")));
+        }
+        // Most clients write JSON, which is read faster as such.
+        let json =
+            bytes.first().filter(|first| **first == b'{').and_then(|_| decode_bytes(bytes, ContentType::Json).ok());
+        let refused = |why: &str| ApiError::bad_request(format!("error decoding YAML: {why}"));
+        let decoded = match json {
+            Some(decoded) => decoded,
+            None => decode_bytes(bytes, ContentType::Yaml).map_err(|error| refused(error.message()))?,
+        };
+        if !decoded.object.is_object() {
+            return Err(refused("error unmarshaling JSON: the document is not a map"));
+        }
+        let force = context.query.is_true("force");
+        Ok(Self { object: decoded.object, force, duplicates: decoded.duplicates, validation })
+    }
+
+    /// What to warn about; keys that stand twice are refused if that was asked for.
+    pub fn warnings(&self) -> ApiResult<Vec<String>> {
+        let texts = schema::strict_messages(&[], &self.duplicates);
+        match self.validation {
+            FieldValidation::Strict if !texts.is_empty() => {
+                Err(ApiError::bad_request(format!("error strict decoding YAML: {}", texts.join(", "))))
+            }
+            FieldValidation::Ignore => Ok(Vec::new()),
+            _ => Ok(texts),
+        }
     }
 }

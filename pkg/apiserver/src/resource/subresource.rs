@@ -1,9 +1,10 @@
 //! Endpoints below an object: scale, binding, eviction, token, and the parts of objects that have rules of their own.
 
 use apimachinery::meta::ObjectExt as _;
+use apimachinery::patch::PatchType;
 use apimachinery::{ApiError, ApiResult, GroupResource, GroupVersionKind};
 use http::StatusCode;
-use registry::{Call, Change, Found};
+use registry::{Application, Call, Change, Found};
 use serde_json::{Value, json};
 
 use super::{decode, get, options, patch, write};
@@ -105,10 +106,18 @@ async fn scale(context: &Context<'_>, found: Found, body: RequestBody) -> ApiRes
             registry.update_scale(&call, Change::Replace(&object)).await?
         }
         _ => {
+            let patch_type = patch::type_of(context)?;
             let bytes = body.read().await?;
-            let patch = patch::Patch::read(context, &kind, &bytes)?;
-            let apply = |current: Value| patch.apply(current).map(|(new, _)| new);
-            registry.update_scale(&call, Change::Patch(&apply)).await?
+            if patch_type == PatchType::Apply {
+                let configuration = patch::Configuration::read(context, &bytes)?;
+                let check = |_: &Value, _: Option<&Value>| configuration.warnings().map(drop);
+                let (config, force) = (&configuration.object, configuration.force);
+                registry.update_scale(&call, Change::Apply(Application { config, force, check: &check })).await?
+            } else {
+                let patch = patch::Patch::read(context, &kind, &bytes)?;
+                let apply = |current: Value| patch.apply(current).map(|(new, _)| new);
+                registry.update_scale(&call, Change::Patch(&apply)).await?
+            }
         }
     };
     let mut response = respond::value(StatusCode::OK, &scale, media)?;
