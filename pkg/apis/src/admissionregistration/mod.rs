@@ -5,6 +5,8 @@ mod matching;
 mod policy;
 mod webhook;
 
+pub use webhook::client_config;
+
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 

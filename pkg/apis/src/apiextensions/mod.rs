@@ -1,0 +1,15 @@
+//! Rows of `apiextensions.k8s.io` and `apiregistration.k8s.io`.
+
+mod definition;
+mod schema;
+mod service;
+mod version;
+
+use crate::resource::Resource;
+
+pub const ROWS: &[Resource] = &[definition::ROW];
+
+pub const AGGREGATION_ROWS: &[Resource] = &[service::ROW];
+
+#[cfg(test)]
+mod tests;
