@@ -60,6 +60,10 @@ impl Types<'_> {
     }
 
     fn change(self, shape: Shape, old: Option<&Value>, new: Option<&Value>) -> Change {
+        // Most of two objects is alike, and seen to be so without the schema.
+        if old == new {
+            return Change::default();
+        }
         let (old_node, new_node) = (old.map(|v| node(shape, v)), new.map(|v| node(shape, v)));
         let mut change = match (old_node, new_node) {
             // Nothing on both sides: the difference between missing, null and empty is one of leaves.

@@ -26,8 +26,8 @@ impl Conflicts {
 
     /// Without the fields of `allowed`.
     #[must_use]
-    pub(super) fn except(&self, allowed: &FieldSet) -> Self {
-        let rest = self.0.iter().map(|one| Conflict { fields: one.fields.difference(allowed), ..one.clone() });
+    pub(super) fn except(self, allowed: &FieldSet) -> Self {
+        let rest = self.0.into_iter().map(|one| Conflict { fields: one.fields.difference(allowed), ..one });
         Self(rest.filter(|one| !one.fields.is_empty()).collect())
     }
 

@@ -1,7 +1,7 @@
 //! Fields that an endpoint does not let its writers own: the status for the main endpoint, the spec for `status`.
 
 use super::element::PathElement;
-use super::set::{FieldSet, Node, Spot};
+use super::set::{FieldSet, Spot};
 
 /// Names from the root down; `*` stands for any element. What is below counts as well.
 pub type Pattern = &'static [&'static str];
@@ -22,8 +22,8 @@ impl Filter {
     pub fn apply(self, set: FieldSet) -> FieldSet {
         match self {
             Self::Without([]) => set,
-            Self::Without(patterns) => without(&set, patterns),
-            Self::Only(patterns) => only(&set, patterns),
+            Self::Without(patterns) => without(set, patterns),
+            Self::Only(patterns) => only(set, patterns),
         }
     }
 }
@@ -38,33 +38,24 @@ fn rests(patterns: &[Pattern], element: &PathElement) -> Vec<Pattern> {
     patterns.iter().filter_map(rest).collect()
 }
 
-fn without(set: &FieldSet, patterns: &[Pattern]) -> FieldSet {
-    each(set, |node| {
-        let rests = rests(patterns, &node.element);
-        if rests.is_empty() {
-            return node.spot.clone();
-        }
+fn without(set: FieldSet, patterns: &[Pattern]) -> FieldSet {
+    set.changed(|element, spot| {
+        let rests = rests(patterns, element);
         if rests.iter().any(|rest| rest.is_empty()) {
-            return Spot::default();
+            *spot = Spot::default();
+        } else if !rests.is_empty() {
+            spot.below = without(std::mem::take(&mut spot.below), &rests);
         }
-        Spot { member: node.spot.member, below: without(&node.spot.below, &rests) }
     })
 }
 
-fn only(set: &FieldSet, patterns: &[Pattern]) -> FieldSet {
-    each(set, |node| {
-        let rests = rests(patterns, &node.element);
+fn only(set: FieldSet, patterns: &[Pattern]) -> FieldSet {
+    set.changed(|element, spot| {
+        let rests = rests(patterns, element);
         if rests.is_empty() {
-            return Spot::default();
+            *spot = Spot::default();
+        } else if !rests.iter().any(|rest| rest.is_empty()) {
+            spot.below = only(std::mem::take(&mut spot.below), &rests);
         }
-        if rests.iter().any(|rest| rest.is_empty()) {
-            return node.spot.clone();
-        }
-        Spot { member: node.spot.member, below: only(&node.spot.below, &rests) }
     })
-}
-
-fn each(set: &FieldSet, spot: impl Fn(&Node) -> Spot) -> FieldSet {
-    let nodes = set.nodes().iter().map(|node| Node { element: node.element.clone(), spot: spot(node) });
-    FieldSet::from_nodes(nodes.filter(|node| !node.spot.is_empty()).collect())
 }

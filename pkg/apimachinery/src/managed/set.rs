@@ -155,35 +155,61 @@ impl FieldSet {
     /// Members of both.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        self.matched(other, &|a, b| Spot {
-            member: a.member && b.is_some_and(|b| b.member),
-            below: b.map_or_else(Self::default, |b| a.below.intersection(&b.below)),
-        })
+        let mut rest = other.nodes.as_slice();
+        let both = self.nodes.iter().filter_map(|node| {
+            let twin = twin(&mut rest, &node.element)?;
+            let below = node.spot.below.intersection(&twin.below);
+            let spot = Spot { member: node.spot.member && twin.member, below };
+            (!spot.is_empty()).then(|| Node { element: node.element.clone(), spot })
+        });
+        Self { nodes: both.collect() }
     }
 
     /// Members that are not in `other`.
     #[must_use]
-    pub fn difference(&self, other: &Self) -> Self {
-        if other.is_empty() {
-            return self.clone();
-        }
-        self.matched(other, &|a, b| match b {
-            None => a.clone(),
-            Some(b) => Spot { member: a.member && !b.member, below: a.below.difference(&b.below) },
+    pub fn difference(self, other: &Self) -> Self {
+        self.reduced(other, &|spot, gone| {
+            spot.member &= !gone.member;
+            spot.below = std::mem::take(&mut spot.below).difference(&gone.below);
         })
     }
 
     /// Members that are neither in `other` nor below a member of it.
     #[must_use]
-    pub fn recursive_difference(&self, other: &Self) -> Self {
-        if other.is_empty() {
-            return self.clone();
-        }
-        self.matched(other, &|a, b| match b {
-            None => a.clone(),
-            Some(b) if b.member => Spot::default(),
-            Some(b) => Spot { member: a.member, below: a.below.recursive_difference(&b.below) },
+    pub fn recursive_difference(self, other: &Self) -> Self {
+        self.reduced(other, &|spot, gone| {
+            let below = std::mem::take(&mut spot.below);
+            if gone.member {
+                spot.member = false;
+            } else {
+                spot.below = below.recursive_difference(&gone.below);
+            }
         })
+    }
+
+    /// Lets `reduce` see each node that `other` has, too; what is then empty goes.
+    fn reduced(mut self, other: &Self, reduce: &dyn Fn(&mut Spot, &Spot)) -> Self {
+        let mut rest = other.nodes.as_slice();
+        if rest.is_empty() {
+            return self;
+        }
+        self.nodes.retain_mut(|node| {
+            if let Some(twin) = twin(&mut rest, &node.element) {
+                reduce(&mut node.spot, twin);
+            }
+            !node.spot.is_empty()
+        });
+        self
+    }
+
+    /// The same with each node as `change` leaves it; what is then empty goes.
+    #[must_use]
+    pub(super) fn changed(mut self, mut change: impl FnMut(&PathElement, &mut Spot)) -> Self {
+        self.nodes.retain_mut(|node| {
+            change(&node.element, &mut node.spot);
+            !node.spot.is_empty()
+        });
+        self
     }
 
     /// Members with no member below them.
@@ -224,25 +250,16 @@ impl FieldSet {
         }
     }
 
-    /// Each node beside the one that `other` has for the same element; empty results are left out.
-    fn matched(&self, other: &Self, combine: &dyn Fn(&Spot, Option<&Spot>) -> Spot) -> Self {
-        let mut nodes = Vec::with_capacity(self.nodes.len());
-        let mut rest = other.nodes.as_slice();
-        for node in &self.nodes {
-            while rest.first().is_some_and(|first| first.element < node.element) {
-                rest = &rest[1..];
-            }
-            let twin = rest.first().filter(|first| first.element == node.element);
-            let spot = combine(&node.spot, twin.map(|twin| &twin.spot));
-            if !spot.is_empty() {
-                nodes.push(Node { element: node.element.clone(), spot });
-            }
-        }
-        Self { nodes }
-    }
-
     /// `nodes` are in order, and none is empty.
     pub(super) fn from_nodes(nodes: Vec<Node>) -> Self {
         Self { nodes }
     }
+}
+
+/// What a set says about `element`; `rest` are its nodes from there on. Elements are asked for in their order.
+fn twin<'s>(rest: &mut &'s [Node], element: &PathElement) -> Option<&'s Spot> {
+    while rest.first().is_some_and(|first| first.element < *element) {
+        *rest = &rest[1..];
+    }
+    rest.first().filter(|first| first.element == *element).map(|first| &first.spot)
 }

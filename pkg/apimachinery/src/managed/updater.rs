@@ -131,35 +131,37 @@ impl<'a> Updater<'a> {
         force: bool,
     ) -> Result<(), Conflicts> {
         let mut conflicts = Conflicts::default();
-        let mut kept = Vec::with_capacity(managers.0.len());
         let mut others: Vec<(String, Option<Comparison>)> = Vec::new();
-        for entry in &managers.0 {
+        let mut changed_of = |entry: &Entry| {
             if own.is_some_and(|own| own.is_same_manager(entry)) {
-                kept.push(entry.clone());
-                continue;
+                return Some((FieldSet::default(), FieldSet::default()));
             }
             let comparison = if entry.api_version == old.api_version {
                 comparison
             } else {
-                match self.comparison_in(old, new, &entry.api_version, &mut others) {
-                    Some(comparison) => comparison,
-                    None => continue,
-                }
+                self.comparison_in(old, new, &entry.api_version, &mut others)?
             };
             let changed = entry.fields.intersection(&comparison.modified);
             let changed = changed.union(entry.fields.intersection(&comparison.added));
+            let removed = entry.fields.intersection(&comparison.removed);
             if !changed.is_empty() {
                 conflicts.push(entry, changed.clone());
             }
-            let fields = entry.fields.difference(&changed).difference(&comparison.removed);
-            if !fields.is_empty() {
-                kept.push(Entry { fields, ..entry.clone() });
-            }
-        }
+            Some((changed, removed))
+        };
+        let lost: Vec<_> = managers.0.iter().map(&mut changed_of).collect();
         if !force && !conflicts.is_empty() {
             return Err(conflicts);
         }
-        managers.0 = kept;
+        let entries = std::mem::take(&mut managers.0).into_iter().zip(lost);
+        managers.0 = entries
+            .filter_map(|(entry, lost)| {
+                let (changed, removed) = lost?;
+                let fields = entry.fields.difference(&changed).difference(&removed);
+                Some(Entry { fields, ..entry })
+            })
+            .filter(|entry| !entry.fields.is_empty())
+            .collect();
         Ok(())
     }
 
