@@ -51,23 +51,9 @@ fn decode_json(body: &[u8], seed: Node<'_>) -> ApiResult<Value> {
     Ok(value)
 }
 
-/// The commonest refusals in Go's words, the rest in ours.
+/// The refusal in Go's words; in ours where the text is JSON by its grammar, but more than is read (too deep, say).
 fn json_error(error: &serde_json::Error, body: &[u8]) -> String {
-    if error.is_eof() {
-        return "unexpected end of JSON input".to_owned();
-    }
-    if error.is_data() {
-        return error.to_string();
-    }
-    let line_start =
-        body.split(|b| *b == b'\n').take(error.line().saturating_sub(1)).map(|l| l.len() + 1).sum::<usize>();
-    let at = (line_start + error.column()).saturating_sub(1);
-    match body.get(at).map(|b| char::from(*b)) {
-        Some(c) if error.to_string().starts_with("expected value") => {
-            format!("invalid character {c:?} looking for beginning of value")
-        }
-        _ => error.to_string(),
-    }
+    crate::json_syntax::fault(body).unwrap_or_else(|| error.to_string())
 }
 
 thread_local! {

@@ -9,6 +9,7 @@ pub mod field;
 pub mod fields;
 pub mod gvk;
 pub mod intstr;
+mod json_syntax;
 pub mod labels;
 pub mod managed;
 pub mod meta;

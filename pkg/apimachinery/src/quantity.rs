@@ -107,7 +107,12 @@ impl Quantity {
 
 /// The canonical text of `text`, e.g. `0.5` → `500m`, `1024Ki` → `1Mi`.
 pub fn canonical(text: &str) -> Result<String, QuantityError> {
-    Quantity::parse(text).map(|q| q.to_string())
+    let quantity = Quantity::parse(text)?;
+    let form = quantity.to_string();
+    // What is no multiple of a suffix is written without one, and is a decimal number from then on.
+    let plain =
+        quantity.format != Format::DecimalSi && form.ends_with(|c: char| c.is_ascii_digit()) && !form.contains('e');
+    if plain { Quantity::parse(&form).map(|q| q.to_string()) } else { Ok(form) }
 }
 
 fn round_away(nanos: i128, unit: i128) -> i128 {

@@ -18,14 +18,12 @@ pub fn table(specs: &Path, out: &Path) -> Result<String, Failure> {
     files.sort();
     let mut rows = String::new();
     for (path, name) in &files {
-        writeln!(rows, "    {},", pack(&read(&specs.join("v3").join(name))?, path, out)?)?;
+        let json = read(&specs.join("v3").join(name))?;
+        writeln!(rows, "    {},", row(path, &json, &gnostic::v3::encode(&json)?, out)?)?;
     }
     let swagger = read(&specs.join("swagger.json"))?;
-    let (v2, protobuf) = (pack(&swagger, "v2", out)?, pack(&gnostic::encode(&swagger)?, "v2_protobuf", out)?);
-    Ok(format!(
-        "static V3: [Document; {}] = [\n{rows}];\nstatic V2: Document = {v2};\nstatic V2_PROTOBUF: Document = {protobuf};\n",
-        files.len()
-    ))
+    let v2 = row("v2", &swagger, &gnostic::v2::encode(&swagger)?, out)?;
+    Ok(format!("static V3: [Document; {}] = [\n{rows}];\nstatic V2: Document = {v2};\n", files.len()))
 }
 
 /// A document without indentation.
@@ -33,14 +31,23 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(without_blanks(&std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?))
 }
 
-/// Writes the packed bytes and answers the row that names them.
-fn pack(document: &[u8], path: &str, out: &Path) -> Result<String, Failure> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+/// Writes both forms of a document, packed, and answers the row that names them.
+fn row(path: &str, json: &[u8], protobuf: &[u8], out: &Path) -> Result<String, Failure> {
+    let hash = fnv(json);
+    let (json, protobuf) = (pack(json, path, "json", out)?, pack(protobuf, path, "pb", out)?);
+    Ok(format!(
+        "Document {{ path: {path:?}, hash: \"{hash:016X}\", json: include_bytes!({json:?}), \
+         protobuf: include_bytes!({protobuf:?}) }}"
+    ))
+}
+
+/// Writes packed bytes and answers the file's name.
+fn pack(document: &[u8], path: &str, form: &str, out: &Path) -> Result<String, Failure> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(9));
     encoder.write_all(document)?;
-    let target = out.join(format!("openapi_{}.gz", path.replace('/', "_")));
+    let target = out.join(format!("openapi_{}.{form}.gz", path.replace('/', "_")));
     std::fs::write(&target, encoder.finish()?)?;
-    let (hash, target) = (fnv(document), target.display().to_string());
-    Ok(format!("Document {{ path: {path:?}, hash: \"{hash:016X}\", gzip: include_bytes!({target:?}) }}"))
+    Ok(target.display().to_string())
 }
 
 /// Drops the indentation of JSON.

@@ -12,21 +12,20 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::context::Context;
+use crate::http::accept::entries;
 use crate::http::body::ResponseBody;
-use crate::http::negotiate::{self, Media};
+use crate::http::negotiate::{self, FORMATS, Format, Media};
 use crate::http::respond::{self, Response};
 
-const AGGREGATED: [(&str, &str); 2] = [
-    ("v2", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
-    ("v2beta1", "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
-];
+/// The group version of the aggregated form. Upstream serves `v2beta1` no more since 1.33.
+const AGGREGATED: (&str, &str) = ("apidiscovery.k8s.io", "v2");
 
 /// All discovery documents.
 pub struct Documents {
     /// By path without trailing slash: `/api`, `/apis`, `/apis/apps`, `/apis/apps/v1`.
     plain: BTreeMap<String, Value>,
-    /// `/api` and `/apis` in the aggregated form, by version of that form.
-    aggregated: BTreeMap<(&'static str, &'static str), Aggregated>,
+    /// `/api` and `/apis` in the aggregated form.
+    aggregated: BTreeMap<&'static str, Aggregated>,
     paths: Vec<String>,
 }
 
@@ -106,11 +105,9 @@ impl Documents {
             }
         }
         let mut aggregated = BTreeMap::new();
-        for (form, _) in AGGREGATED {
-            for (path, legacy) in [("/api", true), ("/apis", false)] {
-                let chosen: Vec<_> = groups.iter().filter(|(group, _)| group.is_empty() == legacy).collect();
-                aggregated.insert((path, form), aggregate(rows, &chosen, form));
-            }
+        for (path, legacy) in [("/api", true), ("/apis", false)] {
+            let chosen: Vec<_> = groups.iter().filter(|(group, _)| group.is_empty() == legacy).collect();
+            aggregated.insert(path, aggregate(rows, &chosen));
         }
         let paths = root_paths(&plain);
         Self { plain, aggregated, paths }
@@ -168,7 +165,7 @@ fn storage_version_hash(row: &Resource) -> String {
     base64::engine::general_purpose::STANDARD.encode(&hash[..8])
 }
 
-fn aggregate(rows: &Rows, groups: &[&(&'static str, Vec<&'static str>)], form: &str) -> Aggregated {
+fn aggregate(rows: &Rows, groups: &[&(&'static str, Vec<&'static str>)]) -> Aggregated {
     let items: Vec<Value> = groups
         .iter()
         .map(|(group, versions)| {
@@ -188,7 +185,7 @@ fn aggregate(rows: &Rows, groups: &[&(&'static str, Vec<&'static str>)], form: &
         })
         .collect();
     let document = json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{form}"), "metadata": {},
+        "kind": "APIGroupDiscoveryList", "apiVersion": group_version(AGGREGATED.0, AGGREGATED.1), "metadata": {},
         "items": items,
     });
     let body = Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
@@ -261,21 +258,47 @@ pub fn serve(context: &Context<'_>, path: &str) -> ApiResult<Response> {
     if !matches!(path, "/api" | "/apis") {
         return respond::value(StatusCode::OK, document, media(context)?);
     }
-    for entry in negotiate::entries(negotiate::accept(context.headers())) {
-        let aggregated = entry.as_ == "APIGroupDiscoveryList" && entry.group == "apidiscovery.k8s.io";
-        let form = AGGREGATED.iter().find(|(form, _)| aggregated && *form == entry.version);
-        if let Some((form, kind)) = form {
-            let found = documents.aggregated.iter().find(|((p, f), _)| *p == path && f == form);
-            let Some((_, found)) = found else { continue };
-            return Ok(tagged(context, &found.body, &found.etag, HeaderValue::from_static(kind)));
-        }
-        if entry.as_.is_empty() && matches!(entry.kind, "application/json" | "*/*" | "application/*") {
-            break;
-        }
+    if let Some(found) = documents.aggregated.get(path)
+        && let Some(format) = aggregated_format(context)
+    {
+        return aggregated(context, found, format);
     }
     let mut response = respond::value(StatusCode::OK, document, media(context)?)?;
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     Ok(response)
+}
+
+/// The format, if the first entry of Accept that can be served asks for the aggregated form.
+fn aggregated_format(context: &Context<'_>) -> Option<Format> {
+    for entry in entries(negotiate::accept(context.headers())) {
+        let wanted = ["as", "g", "v"].map(|name| entry.parameter(name));
+        let format = FORMATS.into_iter().find(|(_, subtype)| entry.matches("application", subtype));
+        match (format, wanted) {
+            (Some(_), [None, None, None]) => return None,
+            (Some((format, _)), [Some("APIGroupDiscoveryList"), group, version])
+                if (group, version) == (Some(AGGREGATED.0), Some(AGGREGATED.1)) =>
+            {
+                return Some(format);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The aggregated form. JSON is there; the others are made of it, for few ask for them.
+fn aggregated(context: &Context<'_>, found: &Aggregated, format: Format) -> ApiResult<Response> {
+    let (group, version) = AGGREGATED;
+    let mut kind = respond::content_type(format).as_bytes().to_vec();
+    kind.extend_from_slice(format!(";g={group};v={version};as=APIGroupDiscoveryList").as_bytes());
+    let kind = HeaderValue::from_bytes(&kind).map_err(ApiError::internal)?;
+    if format == Format::Json {
+        return Ok(tagged(context, &found.body, &found.etag, kind));
+    }
+    let document: Value = serde_json::from_slice(&found.body).map_err(ApiError::internal)?;
+    let made = respond::value(StatusCode::OK, &document, Media { format, ..Media::default() })?;
+    let body = made.body().as_full().cloned().unwrap_or_default();
+    Ok(tagged(context, &body, &found.etag, kind))
 }
 
 fn media(context: &Context<'_>) -> ApiResult<Media> {

@@ -99,10 +99,8 @@ async fn follow(server: &Inner, group: &str, plural: &str, sink: &Sink, from: Op
     let query = WatchQuery { resource_version: from.to_string(), ..WatchQuery::default() };
     let mut watch = registry.watch(found.resource, None, query)?;
     while let Some(event) = watch.next().await {
-        if let WatchEvent::Change { kind, body } = event?
-            && let Ok(object) = serde_json::from_slice::<Value>(&body)
-        {
-            sink(kind, &object);
+        if let WatchEvent::Change { kind, object } = event? {
+            sink(kind, &object.decode());
         }
     }
     Ok(())

@@ -53,7 +53,7 @@ impl Record {
     }
 
     /// The same object carrying another revision: what a deletion shows.
-    pub(crate) fn restamped(&self, revision: Revision) -> Self {
+    pub fn restamped(&self, revision: Revision) -> Self {
         let (head, rest) = self.body.split_at(self.stamp_at as usize);
         let old = DecimalText::default().write(self.mod_revision.get()).len();
         let parts = Parts { key: self.key(), attributes: self.attributes(), head, tail: &rest[old..] };

@@ -14,6 +14,7 @@
 //! Start reading at [`Storage`]; then [`NewObject::encode`] for what is stored.
 
 mod attributes;
+mod encodings;
 mod list;
 mod object;
 mod resource_version;

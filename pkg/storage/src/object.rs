@@ -1,10 +1,11 @@
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use mvcc::{Record, Revision};
 use serde_json::{Map, Value};
 
 use crate::Attributes;
+use crate::encodings::Slot;
 
 /// An object on its way into the store.
 #[derive(Clone, Debug)]
@@ -96,10 +97,10 @@ pub struct StoredObject {
     record: Arc<Record>,
 }
 
-/// What is derived from an object at most once.
+/// What is derived from an object and kept with it.
 struct Derived {
     attributes: Attributes,
-    encoding: OnceLock<Bytes>,
+    encoding: Slot,
 }
 
 static NO_ATTRIBUTES: LazyLock<Attributes> = LazyLock::new(Attributes::default);
@@ -136,7 +137,7 @@ impl StoredObject {
     fn derived(&self) -> Option<&Derived> {
         self.record.extension(|| Derived {
             attributes: Attributes::decode(self.record.attributes()).unwrap_or_default(),
-            encoding: OnceLock::new(),
+            encoding: Slot::default(),
         })
     }
 
@@ -145,12 +146,19 @@ impl StoredObject {
         self.derived().map_or(&NO_ATTRIBUTES, |derived| &derived.attributes)
     }
 
-    /// The object in a second encoding (protobuf), made at the first call and kept with the object.
+    /// The object in a second encoding (protobuf), made at the first call and shared by all who have the object, while
+    /// there is room for it among the encodings of all objects.
     pub fn encoding(&self, make: impl FnOnce(&Self) -> Bytes) -> Bytes {
         match self.derived() {
-            Some(derived) => derived.encoding.get_or_init(|| make(self)).clone(),
+            Some(derived) => derived.encoding.get_or_make(|| make(self)),
             None => make(self),
         }
+    }
+
+    /// The same object carrying another revision: how a watcher sees it that does not see the change of that revision.
+    #[must_use]
+    pub fn restamped(&self, revision: Revision) -> Self {
+        Self::new(Arc::new(self.record.restamped(revision)))
     }
 
     /// Parses the body. What the store holds was written by [`NewObject::encode`] and is JSON.

@@ -181,7 +181,12 @@ impl Walk {
         }
         match (field.base(), &mut *value) {
             (Base::String, Value::String(_)) | (Base::Bool, Value::Bool(_)) | (Base::Any, _) => Ok(()),
-            (Base::Double, Value::Number(_)) => Ok(()),
+            (Base::Double, Value::Number(n)) => {
+                if let Some(double) = n.as_f64().filter(|_| n.is_f64()) {
+                    *value = number(double);
+                }
+                Ok(())
+            }
             (Base::Int32 | Base::Int64, Value::Number(number)) => {
                 let fits = number.as_i64().is_some_and(|n| field.base() == Base::Int64 || i32::try_from(n).is_ok());
                 let shown = || format!("number {number}");
@@ -304,6 +309,13 @@ fn zero(base: Base) -> Value {
         Base::Any | Base::Time | Base::MicroTime => Value::Null,
         Base::SchemaOrList | Base::SchemaOrBool | Base::SchemaOrStrings => Value::Null,
     }
+}
+
+/// A double as Go writes it: whole ones without a fraction.
+pub(super) fn number(double: f64) -> Value {
+    /// Up to here every whole number is one of `f64`.
+    const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+    if double.fract() == 0.0 && double.abs() <= WHOLE_MAX { (double as i64).into() } else { double.into() }
 }
 
 fn is_zero(value: &Value) -> bool {

@@ -7,10 +7,14 @@
 mod conform;
 mod decode;
 mod defaults;
+pub mod fill;
 mod merge;
-mod protobuf;
+mod present;
+pub mod protobuf;
 mod table;
 
+#[cfg(test)]
+mod round_trips;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +26,6 @@ pub use conform::{conform, conform_to};
 pub use decode::{decode, decode_error, strict_error, strict_messages};
 pub use defaults::{apply_defaults, default_value, walk, walk_mut};
 pub use merge::Schema;
-pub use protobuf::{ProtobufError, decode as decode_protobuf};
 pub use table::{Base, Container, Field, Type, roots};
 
 /// The type of a kind's root object, for merges.

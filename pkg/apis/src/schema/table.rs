@@ -127,6 +127,11 @@ impl Type {
         TypeId(self.0)
     }
 
+    /// Every type, in the order of their numbers.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..=u16::MAX).take(TYPES.len()).map(Self)
+    }
+
     /// `io.k8s.api.core.v1.PodSpec`.
     pub fn name(self) -> &'static str {
         self.row().name.get()

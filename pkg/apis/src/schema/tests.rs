@@ -212,7 +212,7 @@ fn merges_by_the_table() {
     assert_eq!(object["spec"]["template"]["spec"]["containers"], expected);
     let error =
         strategic::merge(&mut json!({"spec": {"foo": {}}}), json!({"spec": {"foo": {}}}), &Schema, root).unwrap_err();
-    assert_eq!(error.message(), "unable to find api field in struct v1.DeploymentSpec for the json field \"foo\"");
+    assert_eq!(error.message(), "unable to find api field in struct DeploymentSpec for the json field \"foo\"");
 }
 
 #[test]

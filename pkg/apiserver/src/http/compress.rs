@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
-/// Smaller answers are sent as they are, as upstream does.
+/// Answers up to this size are sent as they are, as upstream does.
 pub const COMPRESS_FROM: usize = 128 * 1024;
 
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {

@@ -1,19 +1,24 @@
-//! Answers: JSON or YAML, as objects or as `Status`.
+//! Answers in the client's format, as objects or as `Status`.
 
+use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
+use apis::schema::protobuf;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
 
 use super::body::ResponseBody;
 use super::compress;
-use super::negotiate::{Format, Media};
+use super::negotiate::{Format, Media, negotiate};
+use super::query::Query;
 
 pub type Response = http::Response<ResponseBody>;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
+const PROTOBUF: HeaderValue = HeaderValue::from_static(protobuf::MEDIA_TYPE);
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, private");
 
@@ -31,9 +36,23 @@ pub fn json_bytes(code: StatusCode, bytes: Bytes) -> Response {
     answer(code, JSON, ResponseBody::full(bytes))
 }
 
-/// JSON that is made while it is sent.
-pub fn json_stream(body: ResponseBody) -> Response {
-    answer(StatusCode::OK, JSON, body)
+/// Protobuf that is there already.
+pub fn protobuf_bytes(code: StatusCode, bytes: impl Into<Bytes>) -> Response {
+    answer(code, PROTOBUF, ResponseBody::full(bytes))
+}
+
+/// A body that is made while it is sent, of a type that `kind` names.
+pub fn stream(kind: HeaderValue, body: ResponseBody) -> Response {
+    answer(StatusCode::OK, kind, body)
+}
+
+/// The media type of whole bodies.
+pub fn content_type(format: Format) -> HeaderValue {
+    match format {
+        Format::Json => JSON,
+        Format::Yaml => YAML,
+        Format::Protobuf => PROTOBUF,
+    }
 }
 
 pub fn json(code: StatusCode, value: &Value) -> Response {
@@ -61,18 +80,34 @@ pub fn value(code: StatusCode, value: &Value, media: Media) -> ApiResult<Respons
             let yaml = serde_saphyr::to_string(value).map_err(ApiError::internal)?;
             Ok(answer(code, YAML, ResponseBody::full(yaml)))
         }
+        Format::Protobuf => {
+            let bytes = protobuf::encode(value).ok_or_else(|| no_message(value))?;
+            Ok(protobuf_bytes(code, bytes))
+        }
     }
 }
 
-/// A refusal, as `Status`.
-pub fn error(error: &ApiError) -> Response {
-    status(error, &error.to_status())
+/// The refusal to write a kind in protobuf that has no form there.
+fn no_message(value: &Value) -> ApiError {
+    ApiError::not_acceptable(format!(
+        "object *v1.{} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message",
+        value.kind()
+    ))
+}
+
+/// A refusal, as `Status` in the format that the client reads.
+pub fn error(request: &Parts, error: &ApiError) -> Response {
+    status(request, error, &error.to_status())
 }
 
 /// A refusal whose Status says more than the error does.
-pub fn status(error: &ApiError, status: &Value) -> Response {
+pub fn status(request: &Parts, error: &ApiError, status: &Value) -> Response {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(code, status);
+    // A refusal must not hide behind one about its format: what cannot be negotiated is JSON.
+    let unreadable = Media { pretty: true, ..Media::default() };
+    let query = Query::parse(request.uri.query().unwrap_or(""));
+    let media = negotiate(&request.headers, &query, false).unwrap_or(unreadable);
+    let mut response = value(code, status, media).unwrap_or_else(|_| json(code, status));
     if let Some(seconds) = error.retry_after_seconds() {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -96,7 +131,7 @@ fn escape(c: char) -> impl Iterator<Item = char> {
 
 /// Compresses a large answer if the client reads gzip.
 pub fn compress(request: &HeaderMap, mut response: Response) -> Response {
-    let large = response.body().as_full().filter(|bytes| bytes.len() >= compress::COMPRESS_FROM);
+    let large = response.body().as_full().filter(|bytes| bytes.len() > compress::COMPRESS_FROM);
     let Some(bytes) = large else { return response };
     if !compress::accepts_gzip(request) || response.headers().contains_key(CONTENT_ENCODING) {
         return response;

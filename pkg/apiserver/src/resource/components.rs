@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::{list, render};
 use crate::context::Context;
-use crate::http::negotiate::negotiate;
 use crate::http::respond::Response;
 
 const STORE: &str = "etcd-0";
@@ -20,7 +19,7 @@ const STORE: &str = "etcd-0";
 const LEADERS: [&str; 2] = ["controller-manager", "scheduler"];
 
 pub async fn serve(context: &Context<'_>, found: Found) -> ApiResult<Response> {
-    let media = negotiate(context.headers(), &context.query, true)?;
+    let media = render::negotiate(context, found, false)?;
     let name = &*context.info.name;
     if context.info.verb == "get" {
         let known = LEADERS.iter().find(|leader| **leader == name);

@@ -3,7 +3,7 @@
 use apimachinery::decode::{ContentType, Decoded, decode};
 use apimachinery::meta::{ObjectExt as _, object_mut};
 use apimachinery::{ApiError, ApiResult, GroupVersion, GroupVersionKind};
-use apis::schema;
+use apis::schema::{self, protobuf};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::options::{FieldValidation, field_validation};
 use crate::context::Context;
 use crate::http::body::RequestBody;
+use crate::http::negotiate;
 
 /// A body that fits its endpoint, with what to warn about.
 pub struct Body {
@@ -32,14 +33,36 @@ pub fn unsupported(accepted: &str) -> ApiError {
 
 /// The body as a tree, in any of the encodings. `kind` is what it is expected to be.
 pub fn tree(context: &Context<'_>, kind: &GroupVersionKind, bytes: &[u8]) -> ApiResult<Decoded> {
+    let unreadable = |error: ApiError| unrecognized(kind, error.message(), bytes);
     match media_type(context) {
-        "" | "application/json" | "*/*" => decode(bytes, ContentType::Json),
-        "application/yaml" | "text/yaml" => decode(bytes, ContentType::Yaml),
-        "application/vnd.kubernetes.protobuf" => {
-            let object = schema::decode_protobuf(bytes, kind).map_err(|why| ApiError::bad_request(why.to_string()))?;
-            Ok(Decoded { object, duplicates: Vec::new() })
-        }
-        _ => Err(unsupported("application/json, application/yaml, application/vnd.kubernetes.protobuf")),
+        "" | "application/json" | "*/*" => decode(bytes, ContentType::Json).map_err(unreadable),
+        "application/yaml" => decode(bytes, ContentType::Yaml).map_err(unreadable),
+        protobuf::MEDIA_TYPE => match protobuf::decode(bytes, kind) {
+            Ok(object) => Ok(Decoded { object, duplicates: Vec::new() }),
+            Err((None, why)) => Err(unrecognized(kind, &why.to_string(), bytes)),
+            Err((Some(named), why)) => Err(ApiError::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: {why}",
+                named.kind, named.version, kind.kind
+            ))),
+        },
+        _ => Err(unsupported(negotiate::MEDIA_TYPES)),
+    }
+}
+
+/// The refusal of a body that does not even tell its kind.
+fn unrecognized(kind: &GroupVersionKind, why: &str, bytes: &[u8]) -> ApiError {
+    let (kind, summary) = (&kind.kind, summary(bytes));
+    ApiError::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({summary})"))
+}
+
+/// The beginning of a body: as it is if it looks like JSON, else in hexadecimal digits.
+fn summary(bytes: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let (shown, more) = if bytes.len() > SHOWN { (&bytes[..SHOWN], " ...") } else { (bytes, "") };
+    match shown.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(shown)),
+        Some(_) => shown.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + more,
     }
 }
 
@@ -80,6 +103,7 @@ pub fn settle(
     duplicates: &[String],
     validation: FieldValidation,
 ) -> Result<Vec<String>, Misfit> {
+    keep_reset(object);
     let unknown = schema::conform(kind, object).map_err(Misfit::Type)?;
     if unknown.is_empty() && duplicates.is_empty() {
         return Ok(Vec::new());
@@ -89,6 +113,17 @@ pub fn settle(
         FieldValidation::Ignore => Ok(Vec::new()),
         FieldValidation::Warn => Ok(texts),
         FieldValidation::Strict => Err(Misfit::Strict(texts)),
+    }
+}
+
+/// An empty list of managed fields asks that they be forgotten, but an empty list is none in canonical form: `[{}]` asks
+/// the same.
+fn keep_reset(object: &mut Value) {
+    let list = object.get_mut("metadata").and_then(|metadata| metadata.get_mut("managedFields"));
+    if let Some(Value::Array(entries)) = list
+        && entries.is_empty()
+    {
+        entries.push(Value::Object(serde_json::Map::new()));
     }
 }
 

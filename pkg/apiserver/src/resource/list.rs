@@ -1,38 +1,37 @@
 //! Lists. Where nothing has to be changed, the stored bytes are spliced together while they are sent.
 
-use std::io::Write as _;
-
-use apimachinery::ApiResult;
-use bytes::{BufMut as _, Bytes, BytesMut};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use futures::stream;
-use http::header::{CONTENT_ENCODING, VARY};
-use http::{HeaderValue, StatusCode};
-use registry::{Found, ListError, ListPage, StoredObject};
+use apimachinery::{ApiError, ApiResult};
+use bytes::Bytes;
+use http::StatusCode;
+use registry::{Found, ListError, ListPage};
 use serde_json::{Map, Value, json};
 
-use super::render::{api_version, is_verbatim, partial, tree_of};
-use super::{options, table};
+use super::render::{self, api_version, is_verbatim, partial, tree_of};
+use super::{options, splice, table};
 use crate::context::Context;
-use crate::http::body::{BoxError, ResponseBody};
-use crate::http::compress;
-use crate::http::negotiate::{Form, Media, negotiate};
+use crate::http::negotiate::{Form, Media};
 use crate::http::respond::{self, Response};
 
-/// Lists up to this size are one piece; larger ones are sent in pieces of about this size.
-const CHUNK: usize = 128 * 1024;
-
 pub fn list(context: &Context<'_>, found: Found) -> ApiResult<Response> {
-    let media = negotiate(context.headers(), &context.query, true)?;
+    let media = render::negotiate(context, found, false)?;
     let query = options::list(context, found)?;
-    let page = match context.registry().list(found.resource, context.scope(found), &query) {
+    answer(context, found, context.registry().list(found.resource, context.scope(found), &query), media)
+}
+
+/// What was listed, in the form that was asked for.
+pub fn answer(
+    context: &Context<'_>,
+    found: Found,
+    listed: Result<ListPage, ListError>,
+    media: Media,
+) -> ApiResult<Response> {
+    let page = match listed {
         Ok(page) => page,
         Err(ListError::Api(error)) => return Err(error),
         Err(ListError::ExpiredToken(error, token)) => {
             let mut status = error.to_status();
             status["metadata"]["continue"] = token.into();
-            return Ok(respond::status(&error, &status));
+            return Ok(respond::status(context.parts, &error, &status));
         }
     };
     let head = json!({
@@ -40,7 +39,12 @@ pub fn list(context: &Context<'_>, found: Found) -> ApiResult<Response> {
         "metadata": list_metadata(&page),
     });
     if is_verbatim(found, media) {
-        return Ok(splice(context, &head, page));
+        let bodies = page.items.iter().map(|item| item.body().clone()).collect();
+        return Ok(splice::json(context.headers(), &head, bodies));
+    }
+    if render::is_message(media) {
+        let messages: ApiResult<Vec<Bytes>> = page.items.iter().map(|item| render::message(found, item)).collect();
+        return splice::protobuf(context.headers(), &head, messages?);
     }
     let items: ApiResult<Vec<Value>> = page.items.iter().map(|stored| tree_of(found, stored.body())).collect();
     shaped(context, found, head, items?, media)
@@ -56,15 +60,21 @@ pub fn shaped(
 ) -> ApiResult<Response> {
     let answer = match media.form {
         Form::Whole => with_items(head, items),
-        Form::Table => table::of(found, table::Rows::from_query(context)?, &items, true, &head),
+        Form::Table => table::of(found, table::Options::from_query(context, media.version)?, &items, &head),
         Form::PartialList => {
-            let items = items.iter().map(partial).collect();
+            let items = items.iter().map(|item| partial(item, media.version)).collect();
             let head = json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": head["metadata"],
+                "kind": "PartialObjectMetadataList", "apiVersion": media.version.api_version(),
+                "metadata": head["metadata"],
             });
             with_items(head, items)
         }
-        Form::Partial => return Err(crate::http::negotiate::not_acceptable()),
+        Form::Partial => {
+            let name = render::go_type(found, "List");
+            return Err(ApiError::not_acceptable(format!(
+                "you requested PartialObjectMetadata, but the requested object is a list ({name})"
+            )));
+        }
     };
     respond::value(StatusCode::OK, &answer, media)
 }
@@ -84,85 +94,4 @@ fn list_metadata(page: &ListPage) -> Map<String, Value> {
         metadata.insert("remainingItemCount".to_owned(), remaining.into());
     }
     metadata
-}
-
-/// `{head…,"items":[…]}` of bytes that are there.
-fn splice(context: &Context<'_>, head: &Value, page: ListPage) -> Response {
-    let size: usize = page.items.iter().map(|item| item.body().len() + 1).sum();
-    let mut start = BytesMut::with_capacity(if size < CHUNK { size + 256 } else { CHUNK + 4096 });
-    let text = head.to_string();
-    start.put_slice(&text.as_bytes()[..text.len() - 1]);
-    start.put_slice(b",\"items\":[");
-    let mut splicer = Splicer { items: page.items.into_iter(), first: true, start: Some(start), ended: false };
-    if size < CHUNK {
-        return respond::json_bytes(StatusCode::OK, splicer.next_chunk().unwrap_or_default());
-    }
-    if !compress::accepts_gzip(context.headers()) {
-        let chunks = stream::iter(std::iter::from_fn(move || splicer.next_chunk().map(Ok::<_, BoxError>)));
-        return respond::json_stream(ResponseBody::stream(chunks));
-    }
-    let mut encoder = Some(GzEncoder::new(Vec::with_capacity(CHUNK / 4), Compression::fast()));
-    let chunks = std::iter::from_fn(move || compressed_chunk(&mut splicer, &mut encoder));
-    let mut response = respond::json_stream(ResponseBody::stream(stream::iter(chunks)));
-    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    response
-}
-
-fn compressed_chunk(
-    splicer: &mut Splicer,
-    encoder: &mut Option<GzEncoder<Vec<u8>>>,
-) -> Option<Result<Bytes, BoxError>> {
-    loop {
-        let Some(chunk) = splicer.next_chunk() else {
-            let rest = encoder.take()?.finish();
-            return Some(rest.map(Bytes::from).map_err(Into::into));
-        };
-        let gzip = encoder.as_mut()?;
-        if let Err(error) = gzip.write_all(&chunk) {
-            return Some(Err(error.into()));
-        }
-        if gzip.get_ref().len() >= CHUNK / 8 {
-            return Some(Ok(std::mem::take(gzip.get_mut()).into()));
-        }
-    }
-}
-
-struct Splicer {
-    items: std::vec::IntoIter<StoredObject>,
-    first: bool,
-    start: Option<BytesMut>,
-    ended: bool,
-}
-
-impl Splicer {
-    /// The next piece, until the list is closed.
-    fn next_chunk(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
-        let mut chunk = self.start.take().unwrap_or_else(|| BytesMut::with_capacity(CHUNK + 4096));
-        while chunk.len() < CHUNK {
-            let Some(item) = self.items.next() else {
-                chunk.put_slice(b"]}\n");
-                self.ended = true;
-                break;
-            };
-            if !std::mem::take(&mut self.first) {
-                chunk.put_u8(b',');
-            }
-            chunk.put_slice(item.body());
-        }
-        Some(chunk.freeze())
-    }
-}
-
-/// A list that a deletion of many answers with.
-pub fn list_of(found: Found, revision: u64, bodies: &[Bytes]) -> ApiResult<Value> {
-    let items: ApiResult<Vec<Value>> = bodies.iter().map(|body| tree_of(found, body)).collect();
-    let head = json!({
-        "kind": format!("{}List", found.resource.kind), "apiVersion": api_version(found),
-        "metadata": { "resourceVersion": revision.to_string() },
-    });
-    Ok(with_items(head, items?))
 }

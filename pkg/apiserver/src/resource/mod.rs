@@ -8,6 +8,7 @@ mod options;
 mod patch;
 mod render;
 mod reviews;
+mod splice;
 mod subresource;
 mod table;
 mod watch;
@@ -19,7 +20,6 @@ use registry::Found;
 
 use crate::context::{Context, method_not_allowed};
 use crate::http::body::RequestBody;
-use crate::http::negotiate::negotiate;
 use crate::http::respond::{self, Response};
 
 pub use list::list;
@@ -88,11 +88,11 @@ fn check_scope(context: &Context<'_>, found: Found) -> ApiResult<()> {
 }
 
 fn get(context: &Context<'_>, found: Found) -> ApiResult<Response> {
-    let media = negotiate(context.headers(), &context.query, true)?;
+    let media = render::negotiate(context, found, false)?;
     let version = context.query.get("resourceVersion");
     if !version.is_empty() {
         context.registry().not_older_than(version)?;
     }
     let stored = context.registry().get(found.resource, &context.info.namespace, &context.info.name)?;
-    render::object(context, found, stored.body().clone(), StatusCode::OK, media)
+    render::stored(context, found, &stored, StatusCode::OK, media)
 }

@@ -1,23 +1,67 @@
-//! Objects as answers: the stored bytes as they are, or what was asked to be made of them.
+//! Objects as answers: the stored bytes as they are, their protobuf form that is kept with them, or what was asked to be
+//! made of them.
 
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult, GroupVersion};
+use apis::schema::Type;
+use apis::schema::protobuf::{self, Envelope};
 use bytes::Bytes;
 use http::StatusCode;
-use registry::Found;
+use registry::{Found, StoredObject};
 use serde_json::{Value, json};
 
 use super::table;
 use crate::context::Context;
-use crate::http::negotiate::{Form, Format, Media};
+use crate::http::negotiate::{Form, Format, Media, MetaVersion, Offer, negotiate_offer};
 use crate::http::respond::{self, Response};
+
+/// Picks the media of an answer in a resource's own kind.
+pub fn negotiate(context: &Context<'_>, found: Found, stream: bool) -> ApiResult<Media> {
+    let offer = Offer { forms: true, protobuf: type_of(found).is_some(), stream };
+    negotiate_offer(context.headers(), &context.query, offer)
+}
+
+/// The type of the objects; `None` if the table does not have it, and so no form in protobuf.
+pub fn type_of(found: Found) -> Option<Type> {
+    Type::lookup(found.resource.group, found.version, found.resource.kind)
+}
 
 /// True if stored bytes are what the client wants to read.
 pub fn is_verbatim(found: Found, media: Media) -> bool {
-    found.is_stored_form() && media == Media { format: Format::Json, form: Form::Whole, pretty: false }
+    found.is_stored_form() && media.format == Format::Json && media.form == Form::Whole && !media.pretty
 }
 
-/// Answers one object, given as stored.
+/// True if whole objects in protobuf are wanted, which are kept with the stored ones or made of them.
+pub fn is_message(media: Media) -> bool {
+    media.format == Format::Protobuf && media.form == Form::Whole
+}
+
+/// The message of a stored object in the version that was asked for: the one that is kept, if it is the stored version.
+pub fn message(found: Found, stored: &StoredObject) -> ApiResult<Bytes> {
+    let type_ = type_of(found).ok_or_else(ApiError::page_not_found)?;
+    if found.is_stored_form() {
+        return Ok(stored.encoding(|stored| protobuf::message(type_, &stored.decode()).into()));
+    }
+    Ok(protobuf::message(type_, &tree_of(found, stored.body())?).into())
+}
+
+/// Answers one stored object.
+pub fn stored(
+    context: &Context<'_>,
+    found: Found,
+    stored: &StoredObject,
+    code: StatusCode,
+    media: Media,
+) -> ApiResult<Response> {
+    if !is_message(media) {
+        return object(context, found, stored.body().clone(), code, media);
+    }
+    let message = message(found, stored)?;
+    let envelope = Envelope { api_version: &api_version(found), kind: found.resource.kind };
+    Ok(respond::protobuf_bytes(code, envelope.around(&message)))
+}
+
+/// Answers one object, given as stored bytes.
 pub fn object(context: &Context<'_>, found: Found, body: Bytes, code: StatusCode, media: Media) -> ApiResult<Response> {
     if is_verbatim(found, media) {
         return Ok(respond::json_bytes(code, body));
@@ -29,9 +73,17 @@ pub fn object(context: &Context<'_>, found: Found, body: Bytes, code: StatusCode
 pub fn tree(context: &Context<'_>, found: Found, tree: Value, code: StatusCode, media: Media) -> ApiResult<Response> {
     let answer = match media.form {
         Form::Whole => tree,
-        Form::Partial => partial(&tree),
-        Form::Table => table::of(found, table::Rows::from_query(context)?, std::slice::from_ref(&tree), true, &tree),
-        Form::PartialList => return Err(crate::http::negotiate::not_acceptable()),
+        Form::Partial => partial(&tree, media.version),
+        Form::Table => {
+            let options = table::Options::from_query(context, media.version)?;
+            table::of(found, options, std::slice::from_ref(&tree), &tree)
+        }
+        Form::PartialList => {
+            let name = go_type(found, "");
+            return Err(ApiError::not_acceptable(format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list ({name})"
+            )));
+        }
     };
     respond::value(code, &answer, media)
 }
@@ -45,10 +97,19 @@ pub fn tree_of(found: Found, body: &[u8]) -> ApiResult<Value> {
     Ok(tree)
 }
 
+/// What Go calls the type of the objects, or with the suffix `List` of their lists.
+pub fn go_type(found: Found, suffix: &str) -> String {
+    let package = match found.resource.storage_group {
+        "" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    };
+    format!("*{package}.{}{suffix}", found.resource.kind)
+}
+
 /// Only who it is, not what it says.
-pub fn partial(tree: &Value) -> Value {
+pub fn partial(tree: &Value, version: MetaVersion) -> Value {
     json!({
-        "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+        "apiVersion": version.api_version(), "kind": "PartialObjectMetadata",
         "metadata": tree.at("metadata").cloned().unwrap_or_else(|| json!({})),
     })
 }

@@ -1,4 +1,4 @@
-//! Watches over HTTP: one JSON document a line, many lines a write where many are ready.
+//! Watches over HTTP: one JSON document a line or one frame of protobuf an event, many a write where many are ready.
 
 use std::pin::Pin;
 use std::task::{Context as Poller, Poll};
@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use apimachinery::watch::EventType;
 use apimachinery::{ApiError, ApiResult};
-use bytes::{BufMut as _, Bytes, BytesMut};
+use apis::schema::Type;
+use apis::schema::protobuf::{self, Envelope, WatchFrame};
+use bytes::Bytes;
 use futures::Stream;
 use http::HeaderValue;
 use rand::Rng as _;
-use registry::{Found, WatchEvent};
+use registry::{Found, StoredObject, WatchEvent};
 use serde_json::{Value, json};
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::render::{api_version, is_verbatim, partial, tree_of};
+use super::render::{self, api_version, is_verbatim, partial, tree_of};
 use super::{options, table};
 use crate::context::Context;
 use crate::http::body::{BoxError, ResponseBody};
-use crate::http::negotiate::{Form, Media, negotiate};
+use crate::http::negotiate::{Form, Format, Media};
 use crate::http::respond::{self, Response};
 
 /// Watches without a timeout of their own end after a random time from here to twice that.
@@ -28,26 +30,39 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
 const BATCH: usize = 32 * 1024;
 
 pub fn serve(context: &Context<'_>, found: Found) -> ApiResult<Response> {
-    let media = negotiate(context.headers(), &context.query, true)?;
-    let rows = table::Rows::from_query(context)?;
+    let media = render::negotiate(context, found, true)?;
+    let tables = table::Options::from_query(context, media.version)?;
     let query = options::watch(context, found)?;
     let timeout = context.query.number("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
     let timeout = timeout.map_or_else(random_timeout, Duration::from_secs);
+    let encoder = Encoder { found, api_version: api_version(found), media, tables };
     let events = match context.registry().watch(found.resource, context.scope(found), query) {
         Ok(watch) => Some(watch),
         // What is too old is said in the stream, where clients look for it.
-        Err(error) if error.code() == 410 => return Ok(respond::json_stream(ResponseBody::full(error_frame(&error)))),
+        Err(error) if error.code() == 410 => {
+            let mut out = Vec::new();
+            encoder.put_error(&error, &mut out);
+            return Ok(respond::stream(stream_type(media), ResponseBody::full(out)));
+        }
         Err(error) => return Err(error),
     };
     let frames = Frames {
-        encoder: Encoder { found, media, rows, columns: true, verbatim: is_verbatim(found, media) },
+        encoder,
         events,
         timeout: Box::pin(tokio::time::sleep(timeout)),
         shutdown: Box::pin(context.server.shutdown.token().cancelled_owned()),
     };
-    let mut response = respond::json_stream(ResponseBody::stream(frames));
+    let mut response = respond::stream(stream_type(media), ResponseBody::stream(frames));
     response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     Ok(response)
+}
+
+/// The media type of events.
+fn stream_type(media: Media) -> HeaderValue {
+    match media.format {
+        Format::Protobuf => HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch"),
+        _ => respond::content_type(Format::Json),
+    }
 }
 
 fn random_timeout() -> Duration {
@@ -66,12 +81,12 @@ impl Stream for Frames {
 
     fn poll_next(self: Pin<&mut Self>, poller: &mut Poller<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let mut batch = BytesMut::new();
+        let mut batch = Vec::new();
         while let Some(events) = &mut this.events {
             match Pin::new(events).poll_next(poller) {
                 Poll::Ready(Some(Ok(event))) => this.encoder.put(&event, &mut batch),
                 Poll::Ready(Some(Err(error))) => {
-                    batch.put_slice(&error_frame(&error));
+                    this.encoder.put_error(&error, &mut batch);
                     this.events = None;
                 }
                 Poll::Ready(None) => this.events = None,
@@ -82,11 +97,17 @@ impl Stream for Frames {
             }
         }
         if !batch.is_empty() {
-            return Poll::Ready(Some(Ok(batch.freeze())));
+            return Poll::Ready(Some(Ok(batch.into())));
         }
-        let over = this.events.is_none()
-            || this.timeout.as_mut().poll(poller).is_ready()
-            || this.shutdown.as_mut().poll(poller).is_ready();
+        if this.events.is_some() && this.timeout.as_mut().poll(poller).is_ready() {
+            // The next watch can start from where this one was.
+            let bookmark = this.events.take().and_then(|mut events| events.closing_bookmark());
+            return Poll::Ready(bookmark.map(|event| {
+                this.encoder.put(&event, &mut batch);
+                Ok(batch.into())
+            }));
+        }
+        let over = this.events.is_none() || this.shutdown.as_mut().poll(poller).is_ready();
         if over { Poll::Ready(None) } else { Poll::Pending }
     }
 }
@@ -94,35 +115,65 @@ impl Stream for Frames {
 /// Writes events in the form that the client reads.
 struct Encoder {
     found: Found,
+    api_version: String,
     media: Media,
-    rows: table::Rows,
-    /// The next table is the first: it has the column definitions.
-    columns: bool,
-    verbatim: bool,
+    tables: table::Options,
 }
 
 impl Encoder {
-    fn put(&mut self, event: &WatchEvent, out: &mut BytesMut) {
+    fn put(&mut self, event: &WatchEvent, out: &mut Vec<u8>) {
         match event {
-            WatchEvent::Change { kind, body } if self.verbatim => put_frame(out, *kind, body),
-            WatchEvent::Change { kind, body } => match tree_of(self.found, body) {
-                Ok(tree) => put_frame(out, *kind, self.shaped(tree).to_string().as_bytes()),
-                Err(error) => out.put_slice(&error_frame(&error)),
-            },
+            WatchEvent::Change { kind, object } => {
+                if let Err(error) = self.put_change(*kind, object, out) {
+                    self.put_error(&error, out);
+                }
+            }
             WatchEvent::Bookmark { revision, initial_end } => {
                 let object = self.bookmark(*revision, *initial_end);
-                put_frame(out, EventType::Bookmark, object.to_string().as_bytes());
+                self.put_tree(EventType::Bookmark, &object, out);
             }
         }
+    }
+
+    fn put_change(&mut self, kind: EventType, object: &StoredObject, out: &mut Vec<u8>) -> ApiResult<()> {
+        if is_verbatim(self.found, self.media) {
+            put_line(out, kind, object.body());
+        } else if render::is_message(self.media) {
+            let envelope = Envelope { api_version: &self.api_version, kind: self.found.resource.kind };
+            WatchFrame { event: kind.as_str(), envelope }.put(&render::message(self.found, object)?, out);
+        } else {
+            let tree = self.shaped(tree_of(self.found, object.body())?);
+            self.put_tree(kind, &tree, out);
+        }
+        Ok(())
+    }
+
+    /// A tree that is already in the form that was asked for.
+    fn put_tree(&self, kind: EventType, object: &Value, out: &mut Vec<u8>) {
+        let text = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+        if self.media.format != Format::Protobuf {
+            return put_line(out, kind, object.to_string().as_bytes());
+        }
+        let envelope = Envelope { api_version: text("apiVersion"), kind: text("kind") };
+        let (group, version) = envelope.api_version.split_once('/').unwrap_or(("", envelope.api_version));
+        // All that is negotiated to be sent in protobuf has a type.
+        if let Some(type_) = Type::lookup(group, version, envelope.kind) {
+            WatchFrame { event: kind.as_str(), envelope }.put(&protobuf::message(type_, object), out);
+        }
+    }
+
+    fn put_error(&self, error: &ApiError, out: &mut Vec<u8>) {
+        self.put_tree(EventType::Error, &error.to_status(), out);
     }
 
     fn shaped(&mut self, tree: Value) -> Value {
         match self.media.form {
             Form::Whole => tree,
-            Form::Partial | Form::PartialList => partial(&tree),
+            Form::Partial | Form::PartialList => partial(&tree, self.media.version),
             Form::Table => {
-                let columns = std::mem::take(&mut self.columns);
-                table::of(self.found, self.rows, std::slice::from_ref(&tree), columns, &tree)
+                let table = table::of(self.found, self.tables, std::slice::from_ref(&tree), &tree);
+                self.tables.no_headers = true;
+                table
             }
         }
     }
@@ -133,33 +184,24 @@ impl Encoder {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
         let object = json!({
-            "kind": self.found.resource.kind, "apiVersion": api_version(self.found), "metadata": metadata,
+            "kind": self.found.resource.kind, "apiVersion": self.api_version, "metadata": metadata,
         });
-        match self.media.form {
-            Form::Whole => object,
-            Form::Partial | Form::PartialList => partial(&object),
-            Form::Table => {
-                let columns = std::mem::take(&mut self.columns);
-                let mut table = table::of(self.found, self.rows, &[], columns, &object);
-                table["rows"] = json!([{ "cells": [], "object": partial(&object) }]);
-                table
-            }
+        if self.media.form != Form::Table {
+            return self.shaped(object);
         }
+        let mut table = table::of(self.found, self.tables, &[], &object);
+        self.tables.no_headers = true;
+        table["rows"] = json!([{ "cells": [], "object": partial(&object, self.media.version) }]);
+        table
     }
 }
 
-fn put_frame(out: &mut BytesMut, kind: EventType, object: &[u8]) {
+fn put_line(out: &mut Vec<u8>, kind: EventType, object: &[u8]) {
     let kind = kind.as_str();
     out.reserve(object.len() + kind.len() + 24);
-    out.put_slice(b"{\"type\":\"");
-    out.put_slice(kind.as_bytes());
-    out.put_slice(b"\",\"object\":");
-    out.put_slice(object);
-    out.put_slice(b"}\n");
-}
-
-fn error_frame(error: &ApiError) -> Bytes {
-    let mut out = BytesMut::new();
-    put_frame(&mut out, EventType::Error, error.to_status().to_string().as_bytes());
-    out.freeze()
+    out.extend_from_slice(b"{\"type\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"object\":");
+    out.extend_from_slice(object);
+    out.extend_from_slice(b"}\n");
 }

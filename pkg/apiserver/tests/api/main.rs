@@ -4,8 +4,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod apply;
 mod deletion;
+mod documents;
+mod encodings;
+mod fairness;
+mod limits;
 mod lists;
+mod matrix;
+mod messages;
 mod network;
 mod objects;
 mod pods;

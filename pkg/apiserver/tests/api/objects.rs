@@ -56,7 +56,7 @@ async fn refusals_have_upstreams_codes_and_texts() {
     assert_eq!(api.send_bytes("POST", MAPS, "application/vnd.kubernetes.protobuf", "not protobuf").await.code, 400);
     assert_eq!(api.send_bytes("POST", MAPS, "application/json", "{").await.code, 400);
     assert_eq!(api.send_bytes("POST", MAPS, "application/json", vec![b' '; 4 << 20]).await.code, 413);
-    assert_eq!(api.get_as(MAPS, "application/vnd.kubernetes.protobuf").await.code, 406);
+    assert_eq!(api.get_as(MAPS, "application/cbor").await.code, 406);
     let text = "the server could not find the requested resource";
     for path in ["/api/v1/nonsense", "/apis/none/v1/x", "/apis/apps/v9/deployments", "/nope", "/api/v1/configmaps/x"] {
         assert_eq!(api.get(path).await.refused(404), text, "{path}");

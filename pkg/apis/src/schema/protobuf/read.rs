@@ -1,145 +1,22 @@
-//! Request bodies in `application/vnd.kubernetes.protobuf`, read into the same trees as JSON by the type table.
-//!
-//! The wire format is proto2 as upstream generates it: the four bytes `k8s\0`, then `runtime.Unknown` with the type and
-//! the object. Unknown numbers are passed over, as protobuf wants. What comes out is brought into canonical form by
-//! [`conform`](fn@super::conform), like every other body.
+//! Messages as trees. Unknown numbers are passed over, as protobuf wants; what comes out is brought into canonical form by
+//! [`conform`](fn@super::super::conform), like every other body.
 
-use apimachinery::{GroupVersionKind, time};
+use apimachinery::time;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::table::{Base, Container, Field, Type};
+use super::super::conform::number;
+use super::super::table::{Base, Container, Field, Type};
+use super::wire::{Parts, Wire};
+use super::{DEPTH_MAX, ProtobufError, Result};
 
-const MAGIC: &[u8] = b"k8s\0";
-/// Deeper nesting than any kind has.
-const DEPTH_MAX: usize = 64;
-
-/// Why bytes are no object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProtobufError {
-    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
-    Magic,
-    #[error("unexpected EOF")]
-    Truncated,
-    #[error("proto: illegal wireType {0}")]
-    WireType(u8),
-    #[error("proto: integer overflow")]
-    Overflow,
-    #[error("proto: invalid UTF-8")]
-    Utf8,
-    #[error("proto: exceeded the maximum nesting")]
-    Depth,
-    #[error("embedded JSON cannot be read")]
-    Json,
-    #[error("no kind {0:?} is registered for protobuf")]
-    Kind(&'static str),
-}
-
-type Result<T> = std::result::Result<T, ProtobufError>;
-
-/// Reads an envelope. `expected` is the endpoint's kind; a body that says nothing of its own is read as that.
-pub fn decode(bytes: &[u8], expected: &GroupVersionKind) -> Result<Value> {
-    let body = bytes.strip_prefix(MAGIC).ok_or(ProtobufError::Magic)?;
-    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
-    for part in Parts(body) {
-        match part? {
-            (1, Wire::Bytes(meta)) => {
-                for part in Parts(meta) {
-                    match part? {
-                        (1, Wire::Bytes(text)) => api_version = utf8(text)?,
-                        (2, Wire::Bytes(text)) => kind = utf8(text)?,
-                        _ => {}
-                    }
-                }
-            }
-            (2, Wire::Bytes(object)) => raw = object,
-            _ => {}
-        }
-    }
-    let type_ =
-        root(&api_version, &kind).or_else(|| Type::of(expected)).ok_or(ProtobufError::Kind("of the endpoint"))?;
+/// Reads the message of a type.
+pub fn object(type_: Type, bytes: &[u8]) -> Result<Map<String, Value>> {
     let mut object = Map::new();
-    message(type_, &[], raw, &mut object, 0)?;
-    for (name, text) in [("apiVersion", api_version), ("kind", kind)] {
-        if !text.is_empty() {
-            object.insert(name.to_owned(), text.into());
-        }
-    }
-    Ok(Value::Object(object))
-}
-
-fn root(api_version: &str, kind: &str) -> Option<Type> {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    Type::lookup(group, version, kind)
-}
-
-/// A value on the wire.
-#[derive(Clone, Copy)]
-enum Wire<'a> {
-    Varint(u64),
-    Fixed64([u8; 8]),
-    Fixed32([u8; 4]),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a message in their order.
-struct Parts<'a>(&'a [u8]);
-
-impl<'a> Parts<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(ProtobufError::Truncated)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| ProtobufError::Truncated)
-    }
-
-    fn varint(&mut self) -> Result<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(ProtobufError::Overflow)
-    }
-
-    fn part(&mut self) -> Result<(u64, Wire<'a>)> {
-        let tag = self.varint()?;
-        let wire = match tag & 7 {
-            0 => Wire::Varint(self.varint()?),
-            1 => Wire::Fixed64(self.array()?),
-            2 => {
-                let length = usize::try_from(self.varint()?).map_err(|_| ProtobufError::Truncated)?;
-                Wire::Bytes(self.take(length)?)
-            }
-            5 => Wire::Fixed32(self.array()?),
-            // Only the lowest three bits are left.
-            other => return Err(ProtobufError::WireType(other as u8)),
-        };
-        Ok((tag >> 3, wire))
-    }
-}
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = Result<(u64, Wire<'a>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let part = self.part();
-        if part.is_err() {
-            self.0 = &[];
-        }
-        Some(part)
-    }
+    message(type_, &[], bytes, &mut object, 0)?;
+    Ok(object)
 }
 
 /// Reads the fields of a message into `object`. `prefix` are the numbers of messages that JSON inlines and that were
@@ -150,14 +27,16 @@ fn message(type_: Type, prefix: &[u8], bytes: &[u8], object: &mut Map<String, Va
     }
     for part in Parts(bytes) {
         let (number, wire) = part?;
+        if number == 0 {
+            return Err(ProtobufError::IllegalTag(type_.short_name(), number, wire.number()));
+        }
         let Ok(number) = u8::try_from(number) else { continue };
-        let path = [prefix, &[number]].concat();
-        if let Some(field) = type_.fields().find(|f| f.wire() == path) {
-            set(field, wire, object, depth)?;
-        } else if let Wire::Bytes(inner) = wire
-            && type_.fields().any(|f| f.wire().len() > path.len() && f.wire().starts_with(&path))
-        {
-            message(type_, &path, inner, object, depth + 1)?;
+        let here = |f: &Field| f.wire().strip_prefix(prefix).is_some_and(|rest| rest.first() == Some(&number));
+        let Some(found) = type_.fields().find(here) else { continue };
+        match (&found.wire()[prefix.len()..], wire) {
+            ([_], wire) => set(found, wire, object, depth)?,
+            (_, Wire::Bytes(inner)) => message(type_, &found.wire()[..=prefix.len()], inner, object, depth + 1)?,
+            _ => {}
         }
     }
     Ok(())
@@ -180,7 +59,7 @@ fn set(field: Field, wire: Wire<'_>, object: &mut Map<String, Value>, depth: usi
             list_of(object, name).push(inner);
         }
         Container::Map | Container::MapOfLists => {
-            let Wire::Bytes(entry) = wire else { return Ok(()) };
+            let Wire::Bytes(entry) = wire else { return Err(wrong(field, wire)) };
             let (key, value) = entry_of(field, entry, depth)?;
             let map = object.entry(name).or_insert_with(|| Value::Object(Map::new()));
             map.as_object_mut().map(|map| map.insert(key, value));
@@ -214,7 +93,7 @@ fn items(field: Field, wire: Wire<'_>, depth: usize) -> Result<Vec<Value>> {
 
 /// The list inside an entry: a message whose field 1 is repeated.
 fn inner_list(field: Field, wire: Wire<'_>, depth: usize) -> Result<Value> {
-    let Wire::Bytes(bytes) = wire else { return Ok(Value::Array(Vec::new())) };
+    let Wire::Bytes(bytes) = wire else { return Err(wrong(field, wire)) };
     let mut items = Vec::new();
     for part in Parts(bytes) {
         if let (1, wire) = part? {
@@ -252,14 +131,16 @@ fn zero(base: Base) -> Wire<'static> {
     }
 }
 
-/// A value of the wrong wire type reads as null, which canonical form drops.
+fn wrong(field: Field, wire: Wire<'_>) -> ProtobufError {
+    ProtobufError::WrongWireType { wire_type: wire.number(), field: field.name() }
+}
+
 fn value(field: Field, wire: Wire<'_>, depth: usize) -> Result<Value> {
     Ok(match (field.base(), wire) {
         (Base::Bool, Wire::Varint(number)) => Value::Bool(number != 0),
         // Negative numbers are sign-extended to 64 bits on the wire.
         (Base::Int32 | Base::Int64, Wire::Varint(number)) => Value::from(number.cast_signed()),
-        (Base::Double, Wire::Fixed64(bytes)) => Value::from(f64::from_le_bytes(bytes)),
-        (Base::Double, Wire::Fixed32(bytes)) => Value::from(f64::from(f32::from_le_bytes(bytes))),
+        (Base::Double, Wire::Fixed64(bytes)) => number(f64::from_le_bytes(bytes)),
         (Base::String, Wire::Bytes(bytes)) => Value::String(utf8(bytes)?),
         (Base::Bytes, Wire::Bytes(bytes)) => Value::String(STANDARD.encode(bytes)),
         (Base::Quantity, Wire::Bytes(bytes)) => Value::String(utf8(field_one(bytes)?)?),
@@ -267,18 +148,18 @@ fn value(field: Field, wire: Wire<'_>, depth: usize) -> Result<Value> {
         (Base::MicroTime, Wire::Bytes(bytes)) => instant(bytes, time::format_micro)?,
         (Base::IntOrString, Wire::Bytes(bytes)) => int_or_string(bytes)?,
         (Base::Any, Wire::Bytes(bytes)) => embedded(field_one(bytes)?)?,
-        (Base::Struct, Wire::Bytes(bytes)) => {
-            let mut object = Map::new();
-            if let Some(type_) = field.target() {
-                message(type_, &[], bytes, &mut object, depth + 1)?;
-            }
-            Value::Object(object)
+        (Base::SchemaOrList | Base::SchemaOrBool | Base::SchemaOrStrings, Wire::Bytes(bytes)) => {
+            alternative(field, bytes, depth + 1)?
         }
-        _ => Value::Null,
+        (Base::Struct, Wire::Bytes(bytes)) => match field.target() {
+            Some(type_) => nested(type_, bytes, depth)?,
+            None => Value::Null,
+        },
+        _ => return Err(wrong(field, wire)),
     })
 }
 
-fn utf8(bytes: &[u8]) -> Result<String> {
+pub fn utf8(bytes: &[u8]) -> Result<String> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| ProtobufError::Utf8)
 }
 
@@ -332,6 +213,30 @@ fn embedded(text: &[u8]) -> Result<Value> {
     serde_json::from_slice(text).map_err(|_| ProtobufError::Json)
 }
 
-#[cfg(test)]
-#[path = "protobuf_tests.rs"]
-mod tests;
+/// A JSON schema, or what else the field may hold.
+fn alternative(field: Field, bytes: &[u8], depth: usize) -> Result<Value> {
+    let Some(type_) = field.schema_alternative() else { return Ok(Value::Null) };
+    let (mut schema, mut rest, mut allowed) = (None, Vec::new(), false);
+    let schema_at = if field.base() == Base::SchemaOrBool { 2 } else { 1 };
+    for part in Parts(bytes) {
+        match (part?, field.base()) {
+            ((number, Wire::Bytes(inner)), _) if number == schema_at => schema = Some(nested(type_, inner, depth)?),
+            ((1, Wire::Varint(truth)), Base::SchemaOrBool) => allowed = truth != 0,
+            ((2, Wire::Bytes(inner)), Base::SchemaOrList) => rest.push(nested(type_, inner, depth)?),
+            ((2, Wire::Bytes(text)), Base::SchemaOrStrings) => rest.push(Value::String(utf8(text)?)),
+            _ => {}
+        }
+    }
+    Ok(match (schema, field.base()) {
+        (Some(schema), _) => schema,
+        (None, Base::SchemaOrBool) => Value::Bool(allowed),
+        (None, _) if rest.is_empty() => Value::Null,
+        (None, _) => Value::Array(rest),
+    })
+}
+
+fn nested(type_: Type, bytes: &[u8], depth: usize) -> Result<Value> {
+    let mut object = Map::new();
+    message(type_, &[], bytes, &mut object, depth + 1)?;
+    Ok(Value::Object(object))
+}

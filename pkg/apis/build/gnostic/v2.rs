@@ -1,79 +1,9 @@
-//! OpenAPI v2 in the protobuf form of gnostic, which client-go asks for. Field numbers are facts of that format.
+//! OpenAPI v2: `openapi.v2.Document`.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::{Message, any, wrap};
 use crate::Failure;
-
-/// A message that is being written.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push((value as u8 & 0x7f) | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn message(&mut self, field: u64, message: Message) {
-        self.bytes(field, &message.0);
-    }
-
-    fn flag(&mut self, field: u64, value: &Value) {
-        if value == true {
-            self.varint(field << 3);
-            self.varint(1);
-        }
-    }
-
-    fn text(&mut self, field: u64, value: &Value) {
-        if let Some(text) = value.as_str() {
-            self.bytes(field, text.as_bytes());
-        }
-    }
-
-    fn texts(&mut self, field: u64, value: &Value) {
-        value.as_array().into_iter().flatten().for_each(|v| self.text(field, v));
-    }
-
-    /// `NamedX { name = 1, value = 2 }` for each entry.
-    fn named(&mut self, field: u64, map: &Value, write: impl Fn(&Value) -> Message) {
-        for (name, value) in map.as_object().into_iter().flatten() {
-            let mut entry = Message::default();
-            entry.bytes(1, name.as_bytes());
-            entry.message(2, write(value));
-            self.message(field, entry);
-        }
-    }
-
-    fn extensions(&mut self, field: u64, map: &Value) {
-        let all = map.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("x-"));
-        let extensions: Map<String, Value> = all.map(|(n, v)| (n.clone(), v.clone())).collect();
-        self.named(field, &extensions.into(), any);
-    }
-}
-
-/// Wraps a message as the only field of another.
-fn wrap(field: u64, inner: Message) -> Message {
-    let mut outer = Message::default();
-    outer.message(field, inner);
-    outer
-}
-
-/// Any value, as YAML; JSON is YAML.
-fn any(value: &Value) -> Message {
-    let mut message = Message::default();
-    message.bytes(2, format!("{value}\n").as_bytes());
-    message
-}
 
 pub fn encode(swagger: &[u8]) -> Result<Vec<u8>, Failure> {
     let document: Value = serde_json::from_slice(swagger)?;
