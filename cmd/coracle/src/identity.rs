@@ -53,11 +53,13 @@ pub fn kept(file: &Path) -> anyhow::Result<String> {
     Ok(identity)
 }
 
-/// A client that calls the server in this process as `user`.
-pub fn in_process(server: &apiserver::Server, user: UserInfo) -> Client {
+/// A client that calls the server in this process as `user`. `agent` is what it calls itself: the name under which it owns
+/// what it writes.
+pub fn in_process(server: &apiserver::Server, agent: &'static str, user: UserInfo) -> Client {
     let user = std::sync::Arc::new(user);
     let service = server.service().map_request(move |mut request: Request<kube::client::Body>| {
         request.extensions_mut().insert(user.clone());
+        request.headers_mut().insert(http::header::USER_AGENT, http::HeaderValue::from_static(agent));
         request
     });
     client::in_process(service, "default")

@@ -13,14 +13,14 @@ use crate::options::{ControllerOptions, LoopOptions};
 
 /// `coracle scheduler`
 pub async fn scheduler(options: LoopOptions) -> anyhow::Result<()> {
-    let client = connect(&options.kubeconfig, "coracle-scheduler").await?;
+    let client = connect(&options.kubeconfig, "kube-scheduler").await?;
     until_signal(move |shutdown| start_scheduler(client, identity::lease_identity(), &shutdown)).await
 }
 
 /// `coracle controller-manager`
 pub async fn controllers(options: ControllerOptions) -> anyhow::Result<()> {
     let kubeconfig = &options.run.kubeconfig;
-    let client = connect(kubeconfig, "coracle-controller-manager").await?;
+    let client = connect(kubeconfig, CONTROLLERS).await?;
     let root_ca = match &options.root_ca_file {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("--root-ca-file {}", file.display()))?,
         None => ca_of(kubeconfig)?,
@@ -107,6 +107,9 @@ pub async fn signal() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What all controllers call themselves.
+pub const CONTROLLERS: &str = "kube-controller-manager";
+
 /// Makes each controller's own client: a ServiceAccount of `kube-system`, as upstream's
 /// `--use-service-account-credentials` does.
 pub fn clients_in_process(server: &apiserver::Server) -> controller::ClientFor {
@@ -117,6 +120,6 @@ pub fn clients_in_process(server: &apiserver::Server) -> controller::ClientFor {
             ["system:serviceaccounts", "system:serviceaccounts:kube-system"],
         );
         user.uid = String::new();
-        identity::in_process(&server, user)
+        identity::in_process(&server, CONTROLLERS, user)
     })
 }

@@ -65,19 +65,19 @@ impl Plan {
     /// Starts all parts; they wait for what they need by themselves.
     pub fn start(self, site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> anyhow::Result<()> {
         let user = UserInfo::new(format!("system:node:{}", site.node_name), ["system:nodes"]);
-        let client = identity::in_process(server, user);
+        let client = identity::in_process(server, "kubelet", user);
         start_network(site, &client, shutdown);
         start_role_label(site, server, shutdown);
         start_kubelet(self, site, client, shutdown)?;
         let disabled = |part: &str| site.options.disable.iter().any(|disabled| disabled == part);
         if !disabled("proxy") {
-            let client = identity::in_process(server, UserInfo::new("system:kube-proxy", []));
+            let client = identity::in_process(server, "kube-proxy", UserInfo::new("system:kube-proxy", []));
             start_proxy(site, client, shutdown);
         }
         if !disabled("dns") {
             let account = "system:serviceaccount:kube-system:coredns";
             let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
-            start_dns(site, identity::in_process(server, UserInfo::new(account, groups)), shutdown);
+            start_dns(site, identity::in_process(server, "coredns", UserInfo::new(account, groups)), shutdown);
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -
 
 /// Labels the node with its role. A node may not do that itself (NodeRestriction), so the server does.
 fn start_role_label(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) {
-    let client = identity::in_process(server, UserInfo::new("system:coracle-server", ["system:masters"]));
+    let client = identity::in_process(server, "coracle", UserInfo::new("system:coracle-server", ["system:masters"]));
     let informers = Informers::new(client.clone(), shutdown.clone());
     let name = site.node_name.clone();
     supervise("node role", shutdown, move || label_role(client.clone(), informers.clone(), name.clone()));

@@ -229,11 +229,11 @@ fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> 
     let options = &site.options;
     let identity = identity::kept(&options.common.data_dir.join("server/identity"))?;
     if !options.disable_scheduler {
-        let client = identity::in_process(server, UserInfo::new("system:kube-scheduler", []));
+        let client = identity::in_process(server, "kube-scheduler", UserInfo::new("system:kube-scheduler", []));
         loops::start_scheduler(client, identity.clone(), shutdown);
     }
     if !options.disable_controller_manager {
-        let client = identity::in_process(server, UserInfo::new("system:kube-controller-manager", []));
+        let client = identity::in_process(server, loops::CONTROLLERS, UserInfo::new("system:kube-controller-manager", []));
         let options = loops::Controllers {
             client,
             client_for: Some(loops::clients_in_process(server)),
