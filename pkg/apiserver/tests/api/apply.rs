@@ -583,3 +583,96 @@ async fn kubectl_moves_from_client_side_apply() {
     let live = api.apply(&path, "fieldManager=kubectl&force=true", &deployment(7)).await.expect(200);
     assert_eq!(live.i64_at("spec/replicas"), Some(7));
 }
+
+#[tokio::test]
+async fn endpoints_for_parts_own_those_parts() {
+    let api = Api::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" },
+        "spec": { "containers": [{ "name": "web", "image": "web:1", "resources": { "requests": { "cpu": "1" } } }] },
+    });
+    api.post(&format!("{pods}?fieldManager=a"), &pod).await.expect(201);
+    let strategic = |path: &str, query: &str, patch: Value| {
+        let (path, body) = (format!("{pods}/p/{path}?fieldManager={query}"), patch.to_string());
+        let api = &api;
+        async move { api.send_bytes("PATCH", &path, "application/strategic-merge-patch+json", body).await }
+    };
+    let patch = json!({ "spec": { "ephemeralContainers": [{ "name": "debug", "image": "debug:1" }] } });
+    let live = strategic("ephemeralcontainers", "kubectl-debug", patch).await.expect(200);
+    let fields = &owners(&live)["kubectl-debug Update ephemeralcontainers"]["f:spec"]["f:ephemeralContainers"];
+    assert_eq!(fields["k:{\"name\":\"debug\"}"]["f:image"], json!({}), "{}", owners(&live));
+    let patch = json!({ "spec": { "containers": [{ "name": "web", "resources": { "requests": { "cpu": "2" } } }] } });
+    let live = strategic("resize", "scaler", patch).await.expect(200);
+    assert_eq!(
+        owners(&live)["scaler Update resize"],
+        json!({ "f:spec": { "f:containers": { "k:{\"name\":\"web\"}": {
+            "f:resources": { "f:requests": { "f:cpu": {} } },
+        } } } })
+    );
+    let mine = &owners(&live)["a Update"]["f:spec"]["f:containers"]["k:{\"name\":\"web\"}"]["f:resources"];
+    assert_eq!(mine, &json!({ ".": {}, "f:requests": {} }));
+}
+
+#[tokio::test]
+async fn both_views_of_an_event_know_its_owner() {
+    let api = Api::start().await;
+    let event = json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": { "name": "e" }, "reason": "Tried", "note": "once",
+        "type": "Normal", "regarding": { "kind": "Pod", "name": "p", "namespace": "default" }, "action": "Try",
+        "reportingController": "example.com/tester", "reportingInstance": "one",
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+    });
+    let made = api.post("/apis/events.k8s.io/v1/namespaces/default/events?fieldManager=a", &event).await.expect(201);
+    let fields = json!({
+        "f:action": {}, "f:eventTime": {}, "f:note": {}, "f:reason": {}, "f:regarding": {}, "f:reportingController": {},
+        "f:reportingInstance": {}, "f:type": {},
+    });
+    assert_eq!(owners(&made), json!({ "a Update": fields }));
+    let series = json!({ "series": { "count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z" } });
+    let path = "/api/v1/namespaces/default/events/e";
+    let live = api.merge(&format!("{path}?fieldManager=b"), &series).await.expect(200);
+    let entries = live.array_at("metadata/managedFields");
+    let versions: Vec<(&str, &str)> = entries.iter().map(|e| (e.str_at("manager"), e.api_version())).collect();
+    assert_eq!(versions, [("a", "events.k8s.io/v1"), ("b", "v1")]);
+    assert_eq!(owners(&live)["b Update"], json!({ "f:series": { ".": {}, "f:count": {}, "f:lastObservedTime": {} } }));
+    // What the other view takes away, it takes from this one's owner.
+    let patch = json!({ "series": { "count": 3 } });
+    let path = "/apis/events.k8s.io/v1/namespaces/default/events/e";
+    let live = api.merge(&format!("{path}?fieldManager=c"), &patch).await.expect(200);
+    assert_eq!(owners(&live)["c Update"], json!({ "f:series": { "f:count": {} } }));
+    assert_eq!(owners(&live)["b Update"], json!({ "f:series": { ".": {}, "f:lastObservedTime": {} } }));
+}
+
+#[tokio::test]
+async fn roles_are_applied_with_the_rights_that_one_holds() {
+    let api = Api::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = |name: &str, resource: &str, verbs: &[&str]| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": name },
+            "rules": [{ "apiGroups": ["", "rbac.authorization.k8s.io"], "resources": [resource], "verbs": verbs }],
+        })
+    };
+    let rights = role("writer", "clusterroles", &["patch", "create"]);
+    api.post(&format!("{rbac}/clusterroles"), &rights).await.expect(201);
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": { "name": "writer" },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "writer" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "bob" }],
+    });
+    api.post(&format!("{rbac}/clusterrolebindings"), &binding).await.expect(201);
+    let bob = api.as_user(UserInfo::new("bob", ["system:authenticated"]));
+    let path = format!("{rbac}/clusterroles/mine");
+    let deadline = std::time::Instant::now() + super::support::PATIENCE;
+    loop {
+        let answer = bob.apply(&path, "fieldManager=a", &role("mine", "clusterroles", &["patch"])).await;
+        if answer.code == 201 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{answer:?}");
+        tokio::task::yield_now().await;
+    }
+    let why = bob.apply(&path, "fieldManager=a", &role("mine", "secrets", &["get"])).await.refused(403);
+    assert!(why.contains("is attempting to grant RBAC permissions not currently held"), "{why}");
+}
