@@ -1,8 +1,6 @@
 //! Strategy functions that many kinds share.
 
-use apimachinery::validation::{
-    is_dns1035_label, is_dns1123_label, is_dns1123_subdomain, is_path_segment_name, mask_trailing_dash,
-};
+use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain, is_path_segment_name, mask_trailing_dash};
 use apimachinery::{Object, field::ErrorList, meta::object_mut};
 use serde_json::Value;
 
@@ -83,11 +81,6 @@ pub fn subdomain_name(name: &str, generate: bool) -> Vec<String> {
 /// Names that become labels of DNS: a DNS-1123 label.
 pub fn label_name(name: &str, generate: bool) -> Vec<String> {
     is_dns1123_label(&mask_trailing_dash(name, generate))
-}
-
-/// Names of services: a DNS-1035 label.
-pub fn dns1035_name(name: &str, generate: bool) -> Vec<String> {
-    is_dns1035_label(&mask_trailing_dash(name, generate))
 }
 
 /// Names that only have to fit into a URL path, such as those of RBAC kinds.

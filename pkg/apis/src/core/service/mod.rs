@@ -1,14 +1,17 @@
 //! Services: the row, defaults and cells. Addresses and node ports are handed out by the registry.
 
+mod changes;
 mod update;
 pub(crate) mod validate;
 
+use apimachinery::field::Path;
 use apimachinery::{Object, meta::ObjectExt, meta::object_mut};
 use serde_json::{Map, Value, json};
 
+use crate::addresses::{cidr_warning, ip_warning};
 use crate::cells::{age, labels_cell, or_none};
 use crate::resource::{Column, Resource, Strategy, Subresource};
-use crate::strategy::dns1035_name;
+use crate::strategy::label_name;
 use crate::tree::{Fill, Tree, spec_mut};
 
 pub const ROW: Resource = Resource {
@@ -36,7 +39,7 @@ pub const ROW: Resource = Resource {
         validate: validate::service,
         validate_update: validate::update,
         validate_status_update: validate::status_update,
-        validate_name: dns1035_name,
+        validate_name: label_name,
         warnings,
         generation_changed: None,
         ..Strategy::SPEC_STATUS
@@ -130,27 +133,46 @@ fn families(spec: &mut Map<String, Value>) {
     }
 }
 
-fn warnings(service: &Object, old: Option<&Object>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if old.is_some_and(|old| old.field("spec") == service.field("spec")) {
-        return warnings;
-    }
+fn warnings(service: &Object, _old: Option<&Object>) -> Vec<String> {
     let spec = service.field("spec");
-    if spec.has("externalIPs") && spec.text("type") == "ExternalName" {
+    let mut warnings = Vec::new();
+    if service.field("metadata").field("annotations").has(validate::TOPOLOGY_HINTS) {
+        let (old, new) = (validate::TOPOLOGY_HINTS, validate::TOPOLOGY_MODE);
+        warnings.push(format!("annotation {old} is deprecated, please use {new} instead"));
+    }
+    if spec.text("clusterIP") == "None" {
+        for (field, name, is_set) in [
+            ("loadBalancerIP", "loadBalancerIP", !spec.text("loadBalancerIP").is_empty()),
+            ("externalIPs", "externalIPs", !spec.list("externalIPs").is_empty()),
+            // Upstream calls this field by its name in Go.
+            ("sessionAffinity", "SessionAffinity", spec.text("sessionAffinity") != "None"),
+        ] {
+            if is_set && spec.has(field) {
+                warnings.push(format!("spec.{name} is ignored for headless services"));
+            }
+        }
+    } else {
+        address_warnings(&mut warnings, spec, "clusterIPs", ip_warning);
+    }
+    address_warnings(&mut warnings, spec, "externalIPs", ip_warning);
+    if !spec.text("loadBalancerIP").is_empty() {
+        warnings.extend(ip_warning(&Path::new("spec").child("loadBalancerIP"), spec.text("loadBalancerIP")));
+    }
+    address_warnings(&mut warnings, spec, "loadBalancerSourceRanges", cidr_warning);
+    if !spec.list("externalIPs").is_empty() && spec.text("type") == "ExternalName" {
         warnings.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".to_owned());
     }
     if spec.text("type") != "ExternalName" && !spec.text("externalName").is_empty() {
         warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
     }
-    if spec.text("clusterIP") == "None" {
-        if !spec.text("loadBalancerIP").is_empty() {
-            warnings.push("spec.loadBalancerIP is ignored for headless services".to_owned());
-        }
-        if spec.text("sessionAffinity") == "ClientIP" {
-            warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
-        }
-    }
     warnings
+}
+
+type AddressWarning = fn(&Path, &str) -> Option<String>;
+
+fn address_warnings(warnings: &mut Vec<String>, spec: &Value, field: &str, warning: AddressWarning) {
+    let at = Path::new("spec").child(field);
+    warnings.extend(spec.texts(field).enumerate().filter_map(|(i, text)| warning(&at.index(i), text)));
 }
 
 fn cells(service: &Object, now: i64) -> Vec<Value> {

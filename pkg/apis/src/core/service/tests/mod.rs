@@ -1,6 +1,9 @@
+mod changes;
+mod rules;
+
 use serde_json::{Value, json};
 
-use crate::testing::{cells, create_errors, created, defaulted, row, update_errors};
+use crate::testing::{cells, created, defaulted, row, update_errors};
 
 fn service(spec: Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "web", "namespace": "d" }, "spec": spec })
@@ -30,37 +33,6 @@ fn families_at_birth() {
     let selecting = json!({ "clusterIP": "None", "selector": { "a": "b" } });
     assert_eq!(families(selecting), (json!(["IPv4"]), json!("SingleStack")));
     assert_eq!(families(json!({ "type": "ExternalName", "externalName": "x.y" })), (Value::Null, Value::Null));
-}
-
-#[test]
-fn refusals() {
-    let cases: &[(Value, &[&str])] = &[
-        (json!({ "ports": [{ "port": 80 }] }), &[]),
-        (json!({}), &["spec.ports: Required value"]),
-        (json!({ "clusterIP": "None" }), &[]),
-        (
-            json!({ "ports": [{ "port": 80 }, { "port": 80, "name": "b" }] }),
-            &[
-                "spec.ports[0].name: Required value",
-                "spec.ports[1]: Duplicate value: {\"port\":80,\"protocol\":\"TCP\"}",
-            ],
-        ),
-        (
-            json!({ "ports": [{ "port": 0 }] }),
-            &[
-                "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
-                "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
-            ],
-        ),
-        (
-            json!({ "ports": [{ "port": 80, "nodePort": 30000 }] }),
-            &["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
-        ),
-        (json!({ "type": "ExternalName" }), &["spec.externalName: Required value"]),
-    ];
-    for (spec, want) in cases {
-        assert_eq!(create_errors(row("", "services"), service(spec.clone())), *want, "{spec}");
-    }
 }
 
 #[test]
