@@ -122,8 +122,7 @@ impl LabelSelector {
 
     /// Reads the text form: `a=b,c!=d,e in (f,g),h,!i,j>1`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let wrap = |e: SelectorError| SelectorError(format!("unable to parse requirement: {}", e.0));
-        Ok(Self::new(Parser::new(text).parse().map_err(wrap)?))
+        Ok(Self::new(Parser::new(text).parse()?))
     }
 
     /// Reads a `meta/v1` `LabelSelector` object. Missing or null selects nothing, `{}` everything.
@@ -268,11 +267,12 @@ impl<'a> Parser<'a> {
     }
 
     fn parse(mut self) -> Result<Vec<Requirement>, SelectorError> {
+        let wrap = |e: SelectorError| SelectorError(format!("unable to parse requirement: {}", e.0));
         let mut requirements = Vec::new();
         loop {
             match self.peek() {
                 Token::End => return Ok(requirements),
-                Token::Word(_) | Token::Symbol("!") => requirements.push(self.requirement()?),
+                Token::Word(_) | Token::Symbol("!") => requirements.push(self.requirement().map_err(wrap)?),
                 other => return Err(found(other, "!, identifier, or 'end of string'")),
             }
             match self.next() {
@@ -333,17 +333,26 @@ impl<'a> Parser<'a> {
             other => return Err(SelectorError(format!("found '{}' expected: '('", other.text()))),
         }
         let mut values = Vec::new();
+        match self.peek() {
+            Token::Word(_) | Token::Symbol("," | ")") => {}
+            other => return Err(found(other, "',', ')' or identifier")),
+        }
         loop {
             let mut value = String::new();
-            if let Token::Word(word) = self.peek() {
-                self.next();
-                word.clone_into(&mut value);
-            }
+            let named = match self.peek() {
+                Token::Word(word) => {
+                    self.next();
+                    word.clone_into(&mut value);
+                    true
+                }
+                _ => false,
+            };
             values.push(value);
             match self.next() {
                 Token::Symbol(",") => {}
                 Token::Symbol(")") => return Ok(values),
-                other => return Err(found(other, "',', or ')'")),
+                other if named => return Err(found(other, "',' or ')'")),
+                other => return Err(found(other, "',', or identifier")),
             }
         }
     }
@@ -383,10 +392,34 @@ mod tests {
             let parsed = LabelSelector::parse(text);
             assert!(parsed.is_err() || text == "a==", "{text:?}: {parsed:?}");
         }
-        assert_eq!(
-            LabelSelector::parse("a,").unwrap_err().0,
-            "unable to parse requirement: found '', expected: identifier after ','"
-        );
+    }
+
+    #[test]
+    fn errors_are_told_as_upstream_tells_them() {
+        for (text, error) in [
+            ("a,", "found '', expected: identifier after ','"),
+            ("a=b=c", "found '=', expected: ',' or 'end of string'"),
+            ("!a=b", "found '=', expected: ',' or 'end of string'"),
+            ("=b", "found '=', expected: !, identifier, or 'end of string'"),
+            ("a===b", "unable to parse requirement: found '=', expected: identifier"),
+            ("!", "unable to parse requirement: found '', expected: identifier"),
+            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+            ("a in (", "unable to parse requirement: found '', expected: ',', ')' or identifier"),
+            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+            ("a in (b,=", "unable to parse requirement: found '=', expected: ',', or identifier"),
+            (
+                "x>y",
+                "unable to parse requirement: values[0]: Invalid value: \"y\": for 'Gt', 'Lt' operators, the value must be \
+                 an integer",
+            ),
+        ] {
+            assert_eq!(LabelSelector::parse(text).unwrap_err().0, error, "{text:?}");
+        }
+        let bad = LabelSelector::parse("-a=b").unwrap_err().0;
+        assert!(bad.starts_with("unable to parse requirement: <nil>: Invalid value: \"-a\": name part must"), "{bad}");
+        let bad = LabelSelector::parse("a in (b/c)").unwrap_err().0;
+        assert!(bad.starts_with("unable to parse requirement: values[0][a]: Invalid value: \"b/c\": "), "{bad}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Selection {
     /// Reads both selectors; fields that the resource cannot be selected by are refused.
     pub fn parse(resource: &Resource, labels: &str, fields: &str) -> ApiResult<Self> {
         let labels = (!labels.is_empty()).then(|| LabelSelector::parse(labels)).transpose();
-        let labels = labels.map_err(|e| ApiError::bad_request(format!("unable to parse requirement: {e}")))?;
+        let labels = labels.map_err(|e| ApiError::bad_request(e.to_string()))?;
         let fields = (!fields.is_empty()).then(|| FieldSelector::parse(fields)).transpose();
         let fields = fields.map_err(|e| ApiError::bad_request(e.to_string()))?;
         for requirement in fields.iter().flat_map(FieldSelector::requirements) {
@@ -94,15 +94,24 @@ fn check_field(resource: &Resource, field: &str) -> ApiResult<()> {
     let renamed = resource.selector_aliases.iter().any(|(_, label)| *label == field);
     let known = match stored_field(resource, field) {
         "metadata.name" => true,
-        "metadata.namespace" => resource.namespaced,
+        // Kinds without fields of their own have both, whatever they are.
+        "metadata.namespace" => resource.namespaced || resource.selectable.is_empty(),
         stored => resource.selectable.iter().any(|(label, _)| *label == stored) && !renamed,
     };
-    if known {
-        return Ok(());
+    if known { Ok(()) } else { Err(ApiError::bad_request(unsupported_field(resource, field))) }
+}
+
+/// Upstream says it in different words for different kinds.
+fn unsupported_field(resource: &Resource, field: &str) -> String {
+    match resource.kind {
+        _ if resource.selectable.is_empty() => {
+            format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }
+        "Job" => format!("field label {field:?} not supported for Job"),
+        "ResourceSlice" => {
+            let kind = format!("{}/{}, Kind=ResourceSlice", resource.group, resource.storage_version);
+            format!("field label not supported for {kind}: {field}")
+        }
+        _ => format!("field label not supported: {field}"),
     }
-    Err(ApiError::bad_request(if resource.selectable.is_empty() {
-        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
-    } else {
-        format!("field label not supported: {field}")
-    }))
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use apimachinery::meta::ObjectExt as _;
-use apimachinery::{ApiError, ApiResult};
+use apimachinery::{ApiError, ApiResult, GroupResource};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, stream};
@@ -12,7 +12,7 @@ use storage::{NewObject, Outcome, StoredObject};
 
 use crate::call::{Call, Operation};
 use crate::create::to_bytes;
-use crate::list::{ListError, ListQuery};
+use crate::list::{ListError, ListPage, ListQuery};
 use crate::update::flatten;
 use crate::{Registry, attributes, keys, metadata};
 
@@ -113,13 +113,13 @@ impl Registry {
         Ok(change)
     }
 
-    /// Deletes all that `query` selects; answers the objects as they were.
+    /// Deletes all that `query` selects, or of that one page if it has a limit. Answers what was listed.
     pub async fn delete_collection(
         &self,
         call: &Call<'_>,
         query: &ListQuery,
         options: &DeleteOptions,
-    ) -> Result<Vec<Bytes>, ListError> {
+    ) -> Result<ListPage, ListError> {
         let scope = Some(call.namespace).filter(|_| call.resource.namespaced && !call.namespace.is_empty());
         let page = self.list(call.resource, scope, query)?;
         let deletions: Vec<BoxFuture<'_, ApiResult<()>>> =
@@ -129,10 +129,8 @@ impl Registry {
         while let Some(outcome) = running.next().await {
             failed = failed.or(outcome.err());
         }
-        match failed {
-            Some(error) => Err(error.into()),
-            None => Ok(page.items.iter().map(|stored| stored.body().clone()).collect()),
-        }
+        drop(running);
+        failed.map_or(Ok(page), |error| Err(error.into()))
     }
 }
 
@@ -149,17 +147,23 @@ impl Registry {
 }
 
 fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, old: &Value) -> ApiResult<()> {
-    let refuse = |why: String| Err(ApiError::conflict(&call.group_resource(), call.name, why));
+    // Upstream names the kind here where other conflicts name the resource.
+    let kind = GroupResource::new(call.resource.group, call.resource.kind);
+    let refuse = |why: String| Err(ApiError::conflict(&kind, call.name, why));
     match &options.uid {
         Some(uid) if uid != old.uid() => {
             let actual = old.uid();
-            return refuse(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"));
+            return refuse(format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({actual}). The object might have \
+                 been deleted and then recreated"
+            ));
         }
         _ => {}
     }
     match &options.resource_version {
         Some(version) if version != old.resource_version() => refuse(format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The \
+             object might have been modified",
             old.resource_version()
         )),
         _ => Ok(()),
@@ -176,7 +180,8 @@ enum Next {
 fn decide(call: &Call<'_>, options: &DeleteOptions, object: &mut Value) -> Next {
     set_propagation(call, options, object);
     let grace = call.resource.strategy.grace_period_seconds;
-    let requested = options.grace_period_seconds;
+    // The past is as near as can be.
+    let requested = options.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
     let seconds = grace.map_or(0, |grace| grace(object, requested)).max(0);
     let held = !object.finalizers().is_empty()
         || (object.kind() == "Namespace" && !object.array_at("spec/finalizers").is_empty());

@@ -41,8 +41,8 @@ pub fn parse_revision(text: &str) -> ApiResult<Option<u64>> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| {
-        let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
-        ApiError::bad_request(format!("resourceVersion: Invalid value: {text:?}: {why}"))
+    storage::ResourceVersion::parse(text).map(|version| Some(version.get())).map_err(|why| {
+        let invalid = format!("resourceVersion: Invalid value: {text:?}: {why}");
+        ApiError::bad_request(format!("invalid resource version: {invalid}"))
     })
 }

@@ -13,34 +13,69 @@ use crate::errors::{from_storage, parse_revision};
 use crate::{Registry, Selection, keys};
 
 /// How `resourceVersion` of a list is to be understood.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ResourceVersionMatch {
     #[default]
     Unset,
     NotOlderThan,
     Exact,
+    /// Not one of them: refused when the query is checked.
+    Other(String),
 }
 
-impl ResourceVersionMatch {
-    /// Reads the parameter; other texts are refused, as upstream refuses them.
-    pub fn parse(text: &str) -> ApiResult<Self> {
+impl From<&str> for ResourceVersionMatch {
+    fn from(text: &str) -> Self {
         match text {
-            "" => Ok(Self::Unset),
-            "NotOlderThan" => Ok(Self::NotOlderThan),
-            "Exact" => Ok(Self::Exact),
-            other => Err(invalid_options(field::Error::not_supported(
-                &field::Path::new("resourceVersionMatch"),
-                other,
-                &["Exact", "NotOlderThan", ""],
-            ))),
+            "" => Self::Unset,
+            "NotOlderThan" => Self::NotOlderThan,
+            "Exact" => Self::Exact,
+            other => Self::Other(other.to_owned()),
         }
     }
 }
 
-/// `ListOptions has one wrong field`.
-pub(crate) fn invalid_options(error: field::Error) -> ApiError {
-    ApiError::invalid(&GroupVersionKind::new("meta.k8s.io", "v1", "ListOptions"), "", &vec![error])
+impl ResourceVersionMatch {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Unset => "",
+            Self::NotOlderThan => "NotOlderThan",
+            Self::Exact => "Exact",
+            Self::Other(text) => text,
+        }
+    }
 }
+
+/// The rules for the options of lists and watches, refused as upstream refuses them.
+pub(crate) struct OptionErrors(field::ErrorList);
+
+impl OptionErrors {
+    pub(crate) fn new() -> Self {
+        Self(field::ErrorList::new())
+    }
+
+    pub(crate) fn forbid(&mut self, when: bool, field: &str, why: &str) {
+        if when {
+            self.0.push(field::Error::forbidden(&field::Path::new(field), why));
+        }
+    }
+
+    pub(crate) fn unsupported(&mut self, version_match: &ResourceVersionMatch, supported: &[&str]) {
+        if !supported.contains(&version_match.as_str()) {
+            let path = field::Path::new(MATCH);
+            self.0.push(field::Error::not_supported(&path, version_match.as_str(), supported));
+        }
+    }
+
+    pub(crate) fn finish(self) -> ApiResult<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::invalid(&GroupVersionKind::new("meta.k8s.io", "v1", "ListOptions"), "", &self.0))
+    }
+}
+
+pub(crate) const MATCH: &str = "resourceVersionMatch";
+pub(crate) const MATCH_WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is provided";
 
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
@@ -50,6 +85,8 @@ pub struct ListQuery {
     pub continue_token: String,
     pub resource_version: String,
     pub version_match: ResourceVersionMatch,
+    /// Whether `sendInitialEvents` was given, which is for watches.
+    pub initial_events: bool,
 }
 
 pub struct ListPage {
@@ -98,36 +135,50 @@ impl Token {
     }
 
     fn decode(text: &str) -> ApiResult<Self> {
-        let invalid = |why: &str| ApiError::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
-        let token: Self = serde_json::from_slice(&bytes).map_err(|e| invalid(&e.to_string()))?;
-        if token.v != TOKEN_VERSION {
-            return Err(invalid(&format!("server does not recognize this encoded version {:?}", token.v)));
+        let invalid =
+            |why: &str| ApiError::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+        let bytes = decode_base64(text).map_err(|at| invalid(&format!(": illegal base64 data at input byte {at}")))?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|error| invalid(&format!(": {error}")))?;
+        let Self { v, rv, start } = &token;
+        if v != TOKEN_VERSION {
+            return Err(invalid(&format!(": server does not recognize this encoded version {v}")));
         }
-        if token.start.is_empty() || token.start.contains("..") {
-            return Err(invalid("encoded start key is not valid"));
+        if *rv == 0 {
+            return Err(invalid(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
         }
-        Ok(token)
+        if start.is_empty() {
+            return Err(invalid(": encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        // A key goes on below its prefix: nothing in it may lead out.
+        let relative = start.strip_prefix('/').unwrap_or(start);
+        if relative.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(invalid(&format!(": {start}")));
+        }
+        Ok(Self { start: relative.to_owned(), ..token })
     }
+}
+
+/// Unpadded URL-safe base64; the error is the place of the first byte that does not belong there.
+fn decode_base64(text: &str) -> Result<Vec<u8>, usize> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|error| match error {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+        _ => text.len(),
+    })
 }
 
 impl ListQuery {
     fn check(&self) -> ApiResult<()> {
-        let path = field::Path::new("resourceVersionMatch");
-        let forbid = |why: &str| Err(invalid_options(field::Error::forbidden(&path, why)));
-        if self.version_match == ResourceVersionMatch::Unset {
-            return Ok(());
+        let mut errors = OptionErrors::new();
+        if self.version_match != ResourceVersionMatch::Unset {
+            let alone = self.resource_version.is_empty();
+            errors.forbid(alone, MATCH, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+            errors.forbid(!self.continue_token.is_empty(), MATCH, MATCH_WITH_CONTINUE);
+            errors.unsupported(&self.version_match, &["Exact", "NotOlderThan", ""]);
+            let exactly_any = self.version_match == ResourceVersionMatch::Exact && self.resource_version == "0";
+            errors.forbid(exactly_any, MATCH, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
         }
-        if !self.continue_token.is_empty() {
-            return forbid("resourceVersionMatch is forbidden when continue is provided");
-        }
-        if self.resource_version.is_empty() {
-            return forbid("resourceVersionMatch is forbidden unless resourceVersion is provided");
-        }
-        if self.version_match == ResourceVersionMatch::Exact && self.resource_version == "0" {
-            return forbid("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
-        }
-        Ok(())
+        errors.forbid(self.initial_events, "sendInitialEvents", "sendInitialEvents is forbidden for list");
+        errors.finish()
     }
 
     /// At which revision to read, and after which key.
@@ -142,7 +193,7 @@ impl ListQuery {
             return Ok((at, Some(format!("{prefix}{}", token.start))));
         }
         let revision = parse_revision(&self.resource_version)?;
-        let at = match (revision, self.version_match) {
+        let at = match (revision, &self.version_match) {
             (None | Some(0), _) => At::Newest,
             (Some(rv), ResourceVersionMatch::Exact) => At::Exact(rv),
             // Without a match rule, a limit asks for exactly this revision.
@@ -164,8 +215,8 @@ impl Registry {
         let namespace = namespace.or_else(|| query.selection.single_namespace().filter(|_| resource.namespaced));
         let prefix = keys::prefix(resource, namespace);
         let (at, after) = query.position(&prefix)?;
-        if let Some(page) = self.list_one(resource, namespace, query, at) {
-            return Ok(page);
+        if let Some(page) = self.list_one(resource, namespace, query, at, after.as_deref()) {
+            return page.map_err(|error| from_storage(error).into());
         }
         let selection = query.selection.clone();
         let predicate: Option<Predicate> = if selection.is_everything() {
@@ -189,6 +240,11 @@ impl Registry {
         Ok(to_page(page, &prefix, query.selection.is_everything()))
     }
 
+    /// How many objects there are now in one namespace, or with `None` in all. Looks at none of them.
+    pub fn count(&self, resource: &'static Resource, namespace: Option<&str>) -> usize {
+        self.storage.count(&keys::prefix(resource, namespace))
+    }
+
     /// `metadata.name=<name>` needs no scan.
     fn list_one(
         &self,
@@ -196,15 +252,27 @@ impl Registry {
         namespace: Option<&str>,
         query: &ListQuery,
         at: At,
-    ) -> Option<ListPage> {
+        after: Option<&str>,
+    ) -> Option<Result<ListPage, StorageError>> {
         let name = query.selection.single_name()?;
-        if !matches!(at, At::Newest) || (resource.namespaced && namespace.is_none()) {
+        if resource.namespaced && namespace.is_none() {
             return None;
         }
-        let revision = self.revision();
-        let object = self.storage.get(&keys::object(resource, namespace.unwrap_or(""), name));
-        let items = object.into_iter().filter(|o| query.selection.matches(resource, o)).collect();
-        Some(ListPage { items, revision, continue_token: String::new(), remaining: None })
+        let key = keys::object(resource, namespace.unwrap_or(""), name);
+        let wanted = |object: &StoredObject| {
+            query.selection.matches(resource, object) && after.is_none_or(|after| object.key() > after)
+        };
+        let page = |(object, revision): (Option<StoredObject>, storage::Revision)| ListPage {
+            items: object.into_iter().filter(wanted).collect(),
+            revision: revision.get(),
+            continue_token: String::new(),
+            remaining: None,
+        };
+        // What is compacted is told as for any other list.
+        match self.storage.get_at(&key, at) {
+            Err(StorageError::Compacted { .. }) => None,
+            found => Some(found.map(page)),
+        }
     }
 }
 

@@ -6,17 +6,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use apimachinery::watch::EventType;
-use apimachinery::{ApiError, ApiResult, field};
+use apimachinery::{ApiError, ApiResult};
 use apis::resource::Resource;
-use bytes::Bytes;
 use futures::Stream;
-use serde_json::Value;
 use storage::{At, EventKind, ListOptions, StorageError, StoredObject, WatchEnd};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::create::to_bytes;
 use crate::errors::{from_storage, parse_revision, too_old};
-use crate::list::invalid_options;
+use crate::list::{MATCH, MATCH_WITH_CONTINUE, OptionErrors};
 use crate::{Registry, ResourceVersionMatch, Selection, keys};
 
 /// How often a watcher that wants bookmarks is told how far it is.
@@ -29,13 +26,15 @@ pub struct WatchQuery {
     pub version_match: ResourceVersionMatch,
     pub allow_bookmarks: bool,
     pub send_initial_events: Option<bool>,
+    /// Whether `continue` was given, which is for lists.
+    pub continues: bool,
 }
 
 /// One thing that a watcher is told.
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// Added, modified or deleted, with the object in the storage version.
-    Change { kind: EventType, body: Bytes },
+    Change { kind: EventType, object: StoredObject },
     /// All changes up to `revision` were sent. `initial_end` closes the initial events.
     Bookmark { revision: u64, initial_end: bool },
 }
@@ -55,21 +54,27 @@ pub struct Watch {
 
 impl WatchQuery {
     fn check(&self) -> ApiResult<()> {
-        let version_match = field::Path::new("resourceVersionMatch");
-        let forbid = |path: &field::Path, why: &str| Err(invalid_options(field::Error::forbidden(path, why)));
-        match self.send_initial_events {
-            None if self.version_match != ResourceVersionMatch::Unset => forbid(
-                &version_match,
+        let mut errors = OptionErrors::new();
+        let given = self.version_match != ResourceVersionMatch::Unset;
+        let other = self.version_match != ResourceVersionMatch::NotOlderThan;
+        errors.forbid(
+            self.send_initial_events.is_some() && other,
+            MATCH,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+        if given {
+            errors.forbid(
+                self.send_initial_events.is_none(),
+                MATCH,
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ),
-            Some(_) if self.version_match != ResourceVersionMatch::NotOlderThan => {
-                forbid(&version_match, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-            }
-            _ => Ok(()),
+            );
+            errors.unsupported(&self.version_match, &["NotOlderThan"]);
+            errors.forbid(self.continues, MATCH, MATCH_WITH_CONTINUE);
         }
+        errors.finish()
     }
 
-    /// Whether the current objects come first.
+    /// Whether the current objects come first. Without a word on it they do so for those who name no revision.
     fn wants_initial(&self, revision: Option<u64>) -> bool {
         self.send_initial_events.unwrap_or(matches!(revision, None | Some(0)))
     }
@@ -88,7 +93,8 @@ impl Registry {
             }
             _ => keys::prefix(resource, namespace),
         };
-        let (initial, from) = if query.wants_initial(revision) {
+        let wants_initial = query.wants_initial(revision);
+        let (initial, from) = if wants_initial {
             self.initial(resource, &prefix, &query.selection, revision)?
         } else {
             (VecDeque::new(), revision.filter(|rv| *rv > 0).unwrap_or_else(|| self.revision()))
@@ -97,7 +103,7 @@ impl Registry {
             StorageError::Compacted { compacted } => too_old(from, compacted.get()),
             other => from_storage(other),
         })?;
-        let wants_end = query.send_initial_events == Some(true) && query.allow_bookmarks;
+        let wants_end = wants_initial && query.allow_bookmarks;
         let bookmarks = query.allow_bookmarks.then(|| {
             let mut ticks = tokio::time::interval_at(Instant::now() + BOOKMARK_INTERVAL, BOOKMARK_INTERVAL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -143,13 +149,25 @@ impl Watch {
                 (true, true) => Some(EventType::Modified),
                 (false, true) => Some(EventType::Added),
                 (true, false) => {
-                    let body = restamped(event.previous.as_ref()?, event.revision.get());
-                    return Some(WatchEvent::Change { kind: EventType::Deleted, body });
+                    // The last state that matched, under the revision of the change that made it leave.
+                    let object = event.previous.as_ref()?.restamped(event.revision);
+                    return Some(WatchEvent::Change { kind: EventType::Deleted, object });
                 }
                 (false, false) => None,
             },
         }?;
-        Some(WatchEvent::Change { kind, body: event.object.body().clone() })
+        Some(WatchEvent::Change { kind, object: event.object })
+    }
+
+    /// What to tell a watcher whose time is over: how far it is, if it wants to know and does not know yet.
+    pub fn closing_bookmark(&mut self) -> Option<WatchEvent> {
+        let sent = self.initial.is_empty() && self.initial_end.is_none() && !self.ended;
+        let revision = self.inner.progress().get();
+        if self.bookmarks.is_none() || !sent || revision <= self.told {
+            return None;
+        }
+        self.told = revision;
+        Some(WatchEvent::Bookmark { revision, initial_end: false })
     }
 
     fn poll_bookmark(&mut self, context: &mut Context<'_>) -> Poll<WatchEvent> {
@@ -174,8 +192,7 @@ impl Stream for Watch {
             return Poll::Ready(None);
         }
         if let Some(object) = this.initial.pop_front() {
-            let body = object.body().clone();
-            return Poll::Ready(Some(Ok(WatchEvent::Change { kind: EventType::Added, body })));
+            return Poll::Ready(Some(Ok(WatchEvent::Change { kind: EventType::Added, object })));
         }
         if let Some(revision) = this.initial_end.take() {
             return Poll::Ready(Some(Ok(WatchEvent::Bookmark { revision, initial_end: true })));
@@ -209,11 +226,4 @@ fn ended(end: WatchEnd, told: u64) -> Option<ApiResult<WatchEvent>> {
         // The server goes down: clients come back to the next one.
         _ => None,
     }
-}
-
-/// The last state that matched, under the revision of the change that made it leave.
-fn restamped(previous: &StoredObject, revision: u64) -> Bytes {
-    let mut object: Value = previous.decode();
-    object["metadata"]["resourceVersion"] = revision.to_string().into();
-    to_bytes(&object)
 }

@@ -60,7 +60,7 @@ impl JsonPatch {
             let given = patch.len();
             let max = JSON_PATCH_OPERATIONS_MAX;
             return Err(ApiError::request_too_large(format!(
-                "The allowed maximum operations in a JSON patch is {max}, got {given}"
+                "Request entity too large: The allowed maximum operations in a JSON patch is {max}, got {given}"
             )));
         }
         Ok(Self(patch))

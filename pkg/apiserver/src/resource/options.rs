@@ -1,11 +1,12 @@
 //! The options of requests: out of the query, and for deletions out of the body.
 
-use apimachinery::meta::ObjectExt as _;
+use apimachinery::fields::FieldSelector;
+use apimachinery::meta::{ObjectExt as _, object_mut};
 use apimachinery::{ApiError, ApiResult, GroupVersionKind, field};
-use registry::{DeleteOptions, Found, ListQuery, Propagation, ResourceVersionMatch, Selection, WatchQuery};
-use serde_json::Value;
+use registry::{DeleteOptions, Found, ListQuery, Propagation, Selection, WatchQuery};
+use serde_json::{Map, Value};
 
-use crate::context::Context;
+use crate::context::{Context, META};
 use crate::http::body::RequestBody;
 
 use super::decode;
@@ -18,8 +19,9 @@ pub enum FieldValidation {
     Strict,
 }
 
-fn invalid(kind: &str, error: field::Error) -> ApiError {
-    ApiError::invalid(&GroupVersionKind::new("meta.k8s.io", "v1", kind), "", &vec![error])
+/// The refusal of options of this kind.
+pub fn invalid(kind: &str, error: field::Error) -> ApiError {
+    ApiError::invalid(&GroupVersionKind::new(META, "v1", kind), "", &vec![error])
 }
 
 pub fn field_validation(context: &Context<'_>) -> ApiResult<FieldValidation> {
@@ -28,13 +30,11 @@ pub fn field_validation(context: &Context<'_>) -> ApiResult<FieldValidation> {
         "Strict" => Ok(FieldValidation::Strict),
         "Ignore" => Ok(FieldValidation::Ignore),
         other => {
-            let kind = match context.info.verb {
-                "create" => "CreateOptions",
-                "update" => "UpdateOptions",
-                _ => "PatchOptions",
-            };
             let path = field::Path::new("fieldValidation");
-            Err(invalid(kind, field::Error::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"])))
+            Err(invalid(
+                context.options_kind(),
+                field::Error::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]),
+            ))
         }
     }
 }
@@ -49,104 +49,143 @@ fn selection(context: &Context<'_>, found: Found) -> ApiResult<Selection> {
 
 pub fn list(context: &Context<'_>, found: Found) -> ApiResult<ListQuery> {
     let query = &context.query;
-    if query.find("sendInitialEvents").is_some() {
-        let path = field::Path::new("sendInitialEvents");
-        let error = field::Error::forbidden(&path, "sendInitialEvents is forbidden for list");
-        return Err(invalid("ListOptions", error));
-    }
     let limit = query.number("limit")?.unwrap_or(0);
     Ok(ListQuery {
         selection: selection(context, found)?,
         limit: usize::try_from(limit).unwrap_or(0),
         continue_token: query.get("continue").to_owned(),
         resource_version: query.get("resourceVersion").to_owned(),
-        version_match: ResourceVersionMatch::parse(query.get("resourceVersionMatch"))?,
+        version_match: query.get("resourceVersionMatch").into(),
+        initial_events: query.find("sendInitialEvents").is_some(),
     })
 }
 
 pub fn watch(context: &Context<'_>, found: Found) -> ApiResult<WatchQuery> {
     let query = &context.query;
-    let mut selection = selection(context, found)?;
-    if !context.info.name.is_empty() {
-        // The old form `/watch/…/name`.
-        selection = Selection::parse(found.resource, "", &format!("metadata.name={}", context.info.name))?;
-    }
     let send_initial_events = query.find("sendInitialEvents").map(|_| query.is_true("sendInitialEvents"));
     Ok(WatchQuery {
-        selection,
+        selection: watched(context, found)?,
         resource_version: query.get("resourceVersion").to_owned(),
-        version_match: ResourceVersionMatch::parse(query.get("resourceVersionMatch"))?,
+        version_match: query.get("resourceVersionMatch").into(),
         allow_bookmarks: query.is_true("allowWatchBookmarks"),
         send_initial_events,
+        continues: !query.get("continue").is_empty(),
     })
+}
+
+/// What is watched: in the old form `/watch/…/name` the path says it, too.
+fn watched(context: &Context<'_>, found: Found) -> ApiResult<Selection> {
+    let selection = selection(context, found)?;
+    let name = &*context.info.name;
+    if name.is_empty() {
+        return Ok(selection);
+    }
+    if context.query.get("fieldSelector").is_empty() {
+        let named = FieldSelector::equals("metadata.name", name).to_string();
+        return Selection::parse(found.resource, context.query.get("labelSelector"), &named);
+    }
+    if selection.single_name() != Some(name) {
+        return Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"));
+    }
+    Ok(selection)
 }
 
 /// The options of a deletion, from the body or, without one, from the query; with whether it is a dry run.
 pub async fn delete(context: &Context<'_>, body: RequestBody) -> ApiResult<(DeleteOptions, bool)> {
     let bytes = body.read().await?;
-    if !bytes.is_empty() {
+    let tree = if bytes.is_empty() {
+        delete_of_query(context)?
+    } else {
         let kind = GroupVersionKind::new("", "v1", "DeleteOptions");
         let mut tree = decode::tree(context, &kind, &bytes)?.object;
         // Also drops what protobuf writes for fields that are not set.
         apis::schema::canonicalise(&kind, &mut tree);
-        return Ok((delete_of_tree(&tree)?, dry_run_of(&tree)? || context.query.dry_run()?));
-    }
+        // Upstream reads the query only without a body. Nobody who writes dryRun wants the object gone.
+        let asked = dry_runs(context);
+        if !asked.is_empty() && tree.array_at("dryRun").is_empty() {
+            object_mut(&mut tree).insert("dryRun".to_owned(), asked.into());
+        }
+        tree
+    };
+    let options = delete_of_tree(&tree)?;
+    Ok((options, !tree.array_at("dryRun").is_empty()))
+}
+
+fn dry_runs<'c>(context: &'c Context<'_>) -> Vec<&'c str> {
+    context.query.all("dryRun").collect()
+}
+
+/// The query's parameters as DeleteOptions.
+fn delete_of_query(context: &Context<'_>) -> ApiResult<Value> {
     let query = &context.query;
-    let mut options = DeleteOptions {
-        grace_period_seconds: query.number("gracePeriodSeconds")?,
-        propagation: propagation(query.get("propagationPolicy"))?,
-        ..DeleteOptions::default()
-    };
-    if let Some(orphan) = query.find("orphanDependents").filter(|v| !v.is_empty()) {
-        options.propagation = Some(orphaning(orphan == "true" || orphan == "1"));
+    let mut tree = Map::new();
+    if let Some(seconds) = query.number("gracePeriodSeconds")? {
+        tree.insert("gracePeriodSeconds".to_owned(), seconds.into());
     }
-    Ok((options, query.dry_run()?))
-}
-
-fn dry_run_of(tree: &Value) -> ApiResult<bool> {
-    let values: Vec<&str> = tree.array_at("dryRun").iter().filter_map(Value::as_str).collect();
-    match values.iter().find(|value| **value != "All") {
-        Some(other) => {
-            let path = field::Path::new("dryRun");
-            Err(invalid("DeleteOptions", field::Error::not_supported(&path, *other, &["All"])))
-        }
-        None => Ok(!values.is_empty()),
+    if let Some(policy) = query.find("propagationPolicy").filter(|policy| !policy.is_empty()) {
+        tree.insert("propagationPolicy".to_owned(), policy.into());
     }
-}
-
-fn orphaning(orphan: bool) -> Propagation {
-    if orphan { Propagation::Orphan } else { Propagation::Background }
-}
-
-fn propagation(text: &str) -> ApiResult<Option<Propagation>> {
-    Ok(Some(match text {
-        "" => return Ok(None),
-        "Orphan" => Propagation::Orphan,
-        "Background" => Propagation::Background,
-        "Foreground" => Propagation::Foreground,
-        other => {
-            let path = field::Path::new("propagationPolicy");
-            let known = ["Background", "Foreground", "Orphan", "nil"];
-            return Err(invalid("DeleteOptions", field::Error::not_supported(&path, other, &known)));
+    for flag in ["orphanDependents", IGNORE_READ_ERROR] {
+        if query.find(flag).is_some_and(|value| !value.is_empty()) {
+            tree.insert(flag.to_owned(), query.is_true(flag).into());
         }
-    }))
+    }
+    let dry_runs = dry_runs(context);
+    if !dry_runs.is_empty() {
+        tree.insert("dryRun".to_owned(), dry_runs.into());
+    }
+    Ok(tree.into())
 }
 
-/// Reads a DeleteOptions object.
+const IGNORE_READ_ERROR: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
+const POLICIES: [(&str, Propagation); 3] =
+    [("Foreground", Propagation::Foreground), ("Background", Propagation::Background), ("Orphan", Propagation::Orphan)];
+
+/// Reads a DeleteOptions object, and refuses what does not go together.
 pub fn delete_of_tree(tree: &Value) -> ApiResult<DeleteOptions> {
-    let mut options = DeleteOptions {
-        grace_period_seconds: tree.i64_at("gracePeriodSeconds"),
-        propagation: propagation(tree.str_at("propagationPolicy"))?,
-        uid: tree.at("preconditions/uid").and_then(Value::as_str).map(str::to_owned),
-        resource_version: tree.at("preconditions/resourceVersion").and_then(Value::as_str).map(str::to_owned),
-    };
-    if let Some(orphan) = tree.get("orphanDependents").and_then(Value::as_bool) {
-        if options.propagation.is_some() {
-            let path = field::Path::new("propagationPolicy");
+    let policy = tree.at("propagationPolicy").and_then(Value::as_str);
+    let known = policy.and_then(|policy| POLICIES.iter().find(|(name, _)| *name == policy));
+    let orphan = tree.get("orphanDependents").and_then(Value::as_bool);
+    let mut errors = field::ErrorList::new();
+    if let Some(policy) = policy {
+        let path = field::Path::new("propagationPolicy");
+        if orphan.is_some() {
             let why = "orphanDependents and deletionPropagation cannot be both set";
-            return Err(invalid("DeleteOptions", field::Error::invalid(&path, tree.str_at("propagationPolicy"), why)));
+            errors.push(field::Error::invalid(&path, policy, why));
         }
-        options.propagation = Some(orphaning(orphan));
+        if known.is_none() {
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            errors.push(field::Error::not_supported(&path, policy, &supported));
+        }
     }
-    Ok(options)
+    let dry_runs = tree.array_at("dryRun");
+    if dry_runs.iter().any(|value| value.as_str() != Some("All")) {
+        errors.push(field::Error::not_supported(&field::Path::new("dryRun"), dry_runs.to_vec(), &["All"]));
+    }
+    errors.extend(unsafe_deletion_errors(tree));
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(&GroupVersionKind::new(META, "v1", "DeleteOptions"), "", &errors));
+    }
+    let orphaning = |orphan| if orphan { Propagation::Orphan } else { Propagation::Background };
+    let text = |path: &str| tree.at(path).and_then(Value::as_str).map(str::to_owned);
+    Ok(DeleteOptions {
+        grace_period_seconds: tree.i64_at("gracePeriodSeconds"),
+        propagation: known.map(|(_, propagation)| *propagation).or_else(|| orphan.map(orphaning)),
+        uid: text("preconditions/uid"),
+        resource_version: text("preconditions/resourceVersion"),
+    })
+}
+
+/// Who deletes what cannot be read has nothing to say about how. As with upstream's feature gate off, the option does
+/// nothing else: every object here can be read.
+fn unsafe_deletion_errors(tree: &Value) -> field::ErrorList {
+    if tree.get(IGNORE_READ_ERROR).and_then(Value::as_bool) != Some(true) {
+        return field::ErrorList::new();
+    }
+    let path = field::Path::new(IGNORE_READ_ERROR);
+    ["dryRun", "propagationPolicy", "orphanDependents", "gracePeriodSeconds", "preconditions"]
+        .into_iter()
+        .filter(|other| tree.get(*other).is_some_and(|value| !value.is_null()))
+        .map(|other| field::Error::invalid(&path, true, format!("cannot be set together with .{other}")))
+        .collect()
 }

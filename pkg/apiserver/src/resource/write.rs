@@ -1,20 +1,22 @@
 //! Writes: create, update, patch, delete, deletecollection.
 
 use apimachinery::meta::ObjectExt as _;
+use apimachinery::patch::PatchType;
 use apimachinery::status::{Details, success};
 use apimachinery::{ApiResult, GroupVersionKind};
+use auth::Attributes;
 use bytes::Bytes;
 use http::StatusCode;
-use registry::{Call, Change, Found, ListError, Written};
+use registry::{Application, Call, Change, Found, Written};
 use serde_json::Value;
 
 use super::render::tree_of;
 use super::{decode, list, options, patch, render};
 use crate::context::Context;
-use crate::escalation;
 use crate::http::body::RequestBody;
 use crate::http::negotiate::{Media, negotiate};
 use crate::http::respond::{self, Response};
+use crate::{escalation, pipeline};
 
 /// Kinds whose deletion answers the object rather than a Status.
 const ANSWER_DELETED: [&str; 7] = [
@@ -65,7 +67,11 @@ pub async fn update(context: &Context<'_>, found: Found, body: RequestBody, sub:
 
 pub async fn patch(context: &Context<'_>, found: Found, body: RequestBody, sub: &str) -> ApiResult<Response> {
     let media = negotiate(context.headers(), &context.query, true)?;
+    let patch_type = patch::type_of(context)?;
     let bytes = body.read().await?;
+    if patch_type == PatchType::Apply {
+        return apply(context, found, &bytes, sub, media).await;
+    }
     let patch = patch::Patch::read(context, &kind_of(found), &bytes)?;
     let guarded = escalation::Guarded::new(context, found);
     let warnings = parking_lot::Mutex::new(Vec::new());
@@ -82,6 +88,23 @@ pub async fn patch(context: &Context<'_>, found: Found, body: RequestBody, sub: 
     let written = context.registry().update(&call, Change::Patch(&apply)).await?;
     let warnings = warnings.into_inner();
     answer(context, &call, found, written, media, warnings)
+}
+
+/// Server-side apply. Who makes a new object by it must be allowed to create, too.
+async fn apply(context: &Context<'_>, found: Found, bytes: &Bytes, sub: &str, media: Media) -> ApiResult<Response> {
+    let configuration = patch::Configuration::read(context, bytes)?;
+    let check = |new: &Value, old: Option<&Value>| {
+        configuration.warnings()?;
+        if old.is_none() {
+            let wanted = Attributes { verb: "create", ..pipeline::attributes(context, None) };
+            auth::authz::require(&*context.server.config.authorizer, &wanted)?;
+        }
+        escalation::check(context, found, new, old)
+    };
+    let application = Application { config: &configuration.object, force: configuration.force, check: &check };
+    let call = context.call(found, sub)?;
+    let written = context.registry().update(&call, Change::Apply(application)).await?;
+    answer(context, &call, found, written, media, configuration.warnings()?)
 }
 
 fn answer(
@@ -132,10 +155,6 @@ pub async fn delete_collection(context: &Context<'_>, found: Found, body: Reques
     let query = options::list(context, found)?;
     let (options, dry_run) = options::delete(context, body).await?;
     let call = Call { dry_run, ..context.call(found, "")? };
-    let bodies = match context.registry().delete_collection(&call, &query, &options).await {
-        Ok(bodies) => bodies,
-        Err(ListError::Api(error) | ListError::ExpiredToken(error, _)) => return Err(error),
-    };
-    let answer = list::list_of(found, context.registry().revision(), &bodies)?;
-    respond::value(StatusCode::OK, &answer, media)
+    let listed = context.registry().delete_collection(&call, &query, &options).await;
+    list::answer(context, found, listed, media)
 }

@@ -48,8 +48,9 @@ async fn preconditions_must_hold() {
     let path = format!("{MAPS}/a");
     let wrong = json!({ "preconditions": { "uid": "other" } });
     let text = api.send_json("DELETE", &path, &wrong).await.refused(409);
-    let why = format!("Precondition failed: UID in precondition: other, UID in object meta: {}", created.uid());
-    assert_eq!(text, format!(r#"Operation cannot be fulfilled on configmaps "a": {why}"#));
+    let why = format!("the UID in the precondition (other) does not match the UID in record ({})", created.uid());
+    let why = format!("{why}. The object might have been deleted and then recreated");
+    assert_eq!(text, format!(r#"Operation cannot be fulfilled on ConfigMap "a": {why}"#));
     let wrong = json!({ "preconditions": { "resourceVersion": "1" } });
     assert_eq!(api.send_json("DELETE", &path, &wrong).await.code, 409);
     let right = json!({ "preconditions": { "uid": created.uid(), "resourceVersion": created.resource_version() } });
