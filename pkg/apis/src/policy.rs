@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(create_errors(budgets, object.clone()), [""; 0]);
         assert_eq!(cells(budgets, &object), ["b", "50%", "N/A", "0", "<unknown>"]);
         let object = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": "half" } });
-        let want = "spec.minAvailable: Invalid value: \"half\": must be an integer or percentage (e.g '5%%')";
+        let want = "spec.minAvailable: Invalid value: \"half\": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
         assert_eq!(create_errors(budgets, object), [want]);
     }
 }

@@ -10,35 +10,51 @@ use crate::podspec::{default_pod_template, validate_pod_template};
 use crate::resource::Column;
 use crate::tree::{Fill, Tree};
 
-/// Defaults of `spec.template`.
+/// Defaults of `spec.template`, which is there even where the client does not give it.
 pub fn default_template(spec: &mut Map<String, Value>) {
-    if let Some(template) = spec.sub("template") {
-        default_pod_template(template);
-    }
+    default_pod_template(spec.sub_or_new("template"));
 }
 
-/// `spec.selector` (a `LabelSelector`) is there, legal, and selects something.
-pub fn validate_selector(errors: &mut ErrorList, spec_at: &Path, spec: &Value, kind: &str) {
+/// `spec.selector` (a `LabelSelector`) is there, legal, and selects something. Says whether it is legal.
+pub fn validate_selector(errors: &mut ErrorList, spec_at: &Path, spec: &Value, noun: &str) -> bool {
     let at = spec_at.child("selector");
     if !spec.has("selector") {
         errors.push(Error::required(&at, ""));
-        return;
+        return true;
     }
+    let before = errors.len();
     check::label_selector(errors, &at, spec.field("selector"));
-    if check::is_empty_selector(spec.field("selector")) {
-        let why = format!("empty selector is invalid for {kind}");
-        errors.push(Error::invalid(&at, spec.field("selector").clone(), why));
+    let legal = errors.len() == before;
+    empty_selector(errors, &at, spec, noun);
+    legal
+}
+
+/// A selector that is there selects something; `at` is the selector itself.
+pub fn empty_selector(errors: &mut ErrorList, at: &Path, spec: &Value, noun: &str) {
+    let selector = spec.field("selector");
+    if !selector.is_null() && check::is_empty_selector(selector) {
+        errors.push(Error::invalid(at, selector.clone(), format!("empty selector is invalid for {noun}")));
     }
 }
 
-/// The template is legal, carries the labels that the selector asks for, and its pods restart for ever.
-pub fn validate_template(errors: &mut ErrorList, spec_at: &Path, spec: &Value, kind: &str) {
-    let at = spec_at.child("template");
-    if !spec.has("template") {
-        errors.push(Error::required(&at, ""));
+/// Selector and template of kinds that make ReplicaSets or are one.
+pub fn validate_replicated(errors: &mut ErrorList, at: &Path, spec: &Value) {
+    if !validate_selector(errors, at, spec, "deployment") {
+        let why = "invalid label selector";
+        errors.push(Error::invalid(&at.child("selector"), spec.field("selector").clone(), why));
         return;
     }
-    let template = spec.field("template");
+    let (at, template) = (at.child("template"), spec.field("template"));
+    selected(errors, &at, spec, template);
+    validate_pod_template(errors, &at, template);
+    if spec.int("replicas").is_some_and(|n| n > 1) {
+        read_only_disks(errors, &at, template);
+    }
+    always_restarts(errors, &at, template, "ReplicaSet");
+}
+
+/// The template at `at` carries the labels that a legal selector asks for.
+pub fn selected(errors: &mut ErrorList, at: &Path, spec: &Value, template: &Value) {
     let labels = template.field("metadata").field("labels");
     if let Ok(selector) = LabelSelector::from_value(spec.get("selector"))
         && !selector.is_everything()
@@ -47,8 +63,19 @@ pub fn validate_template(errors: &mut ErrorList, spec_at: &Path, spec: &Value, k
         let why = "`selector` does not match template `labels`";
         errors.push(Error::invalid(&at.child("metadata").child("labels"), labels.clone(), why));
     }
-    validate_pod_template(errors, &at, template);
-    always_restarts(errors, &at, template, kind);
+}
+
+/// Disks of GCE have one writer: several pods can only read them.
+pub fn read_only_disks(errors: &mut ErrorList, at: &Path, template: &Value) {
+    for (i, volume) in template.field("spec").list("volumes").iter().enumerate() {
+        let disk = volume.field("gcePersistentDisk");
+        if !disk.is_null() && !disk.flag("readOnly") {
+            let path = at.child("spec").child("volumes").index(i).child("gcePersistentDisk").child("readOnly");
+            let why = "must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is \
+                       read-only";
+            errors.push(Error::invalid(&path, false, why));
+        }
+    }
 }
 
 /// `restartPolicy` Always, no deadline.

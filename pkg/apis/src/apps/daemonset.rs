@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cells::{age, labels_cell};
 use crate::check;
 use crate::intstr;
+use crate::podspec::validate_pod_template;
 use crate::podspec::warnings::template_warnings;
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::strategy::keep_status;
@@ -91,8 +92,14 @@ fn prepare_for_update(new: &mut Object, old: &Object) {
 fn validate(set: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), set.field("spec"));
-    workload::validate_selector(&mut errors, &at, spec, "daemonset");
-    workload::validate_template(&mut errors, &at, spec, "DaemonSet");
+    let (selector, template) = (spec.field("selector"), spec.field("template"));
+    check::label_selector(&mut errors, &at.child("selector"), selector);
+    let template_at = at.child("template");
+    workload::selected(&mut errors, &template_at, spec, template);
+    workload::empty_selector(&mut errors, &at.child("selector"), spec, "daemonset");
+    validate_pod_template(&mut errors, &template_at, template);
+    workload::read_only_disks(&mut errors, &template_at, template);
+    workload::always_restarts(&mut errors, &template_at, template, "DaemonSet");
     check::nonnegative(&mut errors, &at, spec, "minReadySeconds");
     strategy(&mut errors, &at.child("updateStrategy"), spec.field("updateStrategy"));
     check::nonnegative(&mut errors, &at, spec, "revisionHistoryLimit");
@@ -108,10 +115,9 @@ fn strategy(errors: &mut ErrorList, at: &Path, strategy: &Value) {
         "RollingUpdate" => {
             let at = at.child("rollingUpdate");
             let rolling = strategy.field("rollingUpdate");
-            for field in ["maxUnavailable", "maxSurge"] {
-                intstr::count_or_percent(errors, &at, rolling, field);
-                intstr::at_most_all(errors, &at, rolling, field);
-            }
+            const FIELDS: [&str; 2] = ["maxUnavailable", "maxSurge"];
+            FIELDS.iter().for_each(|field| intstr::count_or_percent(errors, &at, rolling, field));
+            FIELDS.iter().for_each(|field| intstr::at_most_all(errors, &at, rolling, field));
             let surge = rolling.field("maxSurge");
             match (intstr::is_zero(rolling.field("maxUnavailable")), intstr::is_zero(surge)) {
                 (false, false) => {
@@ -124,7 +130,7 @@ fn strategy(errors: &mut ErrorList, at: &Path, strategy: &Value) {
                 _ => {}
             }
         }
-        other => errors.push(Error::not_supported(&at.child("type"), other, &["RollingUpdate", "OnDelete"])),
+        _ => errors.push(Error::not_supported(at, strategy.clone(), &["RollingUpdate", "OnDelete"])),
     }
 }
 

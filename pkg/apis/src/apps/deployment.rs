@@ -59,8 +59,7 @@ fn validate(deployment: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), deployment.field("spec"));
     check::nonnegative(&mut errors, &at, spec, "replicas");
-    workload::validate_selector(&mut errors, &at, spec, "deployment");
-    workload::validate_template(&mut errors, &at, spec, "ReplicaSet");
+    workload::validate_replicated(&mut errors, &at, spec);
     strategy(&mut errors, &at.child("strategy"), spec.field("strategy"));
     for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
         check::nonnegative(&mut errors, &at, spec, field);
@@ -83,6 +82,9 @@ fn strategy(errors: &mut ErrorList, at: &Path, strategy: &Value) {
                 errors.push(Error::forbidden(&rolling_at, why));
             }
         }
+        "RollingUpdate" if !strategy.has("rollingUpdate") => {
+            errors.push(Error::required(&rolling_at, "this should be defaulted and never be nil"));
+        }
         "RollingUpdate" => {
             let rolling = strategy.field("rollingUpdate");
             for field in ["maxUnavailable", "maxSurge"] {
@@ -95,7 +97,7 @@ fn strategy(errors: &mut ErrorList, at: &Path, strategy: &Value) {
             }
             intstr::at_most_all(errors, &rolling_at, rolling, "maxUnavailable");
         }
-        other => errors.push(Error::not_supported(&at.child("type"), other, &["Recreate", "RollingUpdate"])),
+        _ => errors.push(Error::not_supported(at, strategy.clone(), &["Recreate", "RollingUpdate"])),
     }
 }
 

@@ -61,8 +61,7 @@ fn validate_replica_set(object: &Object) -> ErrorList {
     let (at, spec) = (Path::new("spec"), object.field("spec"));
     check::nonnegative(&mut errors, &at, spec, "replicas");
     check::nonnegative(&mut errors, &at, spec, "minReadySeconds");
-    workload::validate_selector(&mut errors, &at, spec, "deployment");
-    workload::validate_template(&mut errors, &at, spec, "ReplicaSet");
+    workload::validate_replicated(&mut errors, &at, spec);
     errors
 }
 
@@ -97,8 +96,10 @@ const CONTROLLER_REVISION: Resource = Resource {
 
 fn validate_revision(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    if !object.has("data") {
-        errors.push(Error::required(&Path::new("data"), "data is mandatory"));
+    match object.field("data") {
+        Value::Null => errors.push(Error::required(&Path::new("data"), "data is mandatory")),
+        Value::Object(_) => {}
+        _ => errors.push(Error::required(&Path::new("data"), "data must be a valid JSON object")),
     }
     check::nonnegative(&mut errors, &Path::default(), object, "revision");
     errors
@@ -117,14 +118,12 @@ fn controller(object: &Object) -> String {
 
 /// Counters that must not go back, such as `collisionCount`.
 fn not_decremented(errors: &mut ErrorList, new: &Value, old: &Value, field: &str) {
-    let (now, then) = (new.int(field), old.int(field));
-    if let Some(then) = then {
+    let now = new.int(field);
+    if let Some(then) = old.int(field)
+        && now.is_none_or(|now| now < then)
+    {
         let path = Path::new("status").child(field);
-        match now {
-            Some(now) if now < then => errors.push(Error::invalid(&path, now, "cannot be decremented")),
-            None => errors.push(Error::invalid(&path, Value::Null, "cannot be decremented")),
-            _ => {}
-        }
+        errors.push(Error::invalid(&path, now.unwrap_or(0), "cannot be decremented"));
     }
 }
 

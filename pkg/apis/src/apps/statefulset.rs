@@ -1,15 +1,20 @@
 //! StatefulSets.
 
 use apimachinery::field::{Error, ErrorList, Path};
+use apimachinery::validation::is_dns1123_label;
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::{Map, Value};
 
 use super::row;
 use crate::cells::age;
 use crate::check;
+use crate::core::claim;
 use crate::intstr;
 use crate::podspec::defaults::default_claim_spec;
+use crate::podspec::validate_pod_template;
+use crate::podspec::warnings::template_warnings;
 use crate::resource::{Column, Resource, Strategy};
+use crate::strategy::{label_name, spec_changed};
 use crate::tree::{Fill, Tree, spec_mut};
 use crate::workload::{self, CONTAINERS, IMAGES, container_cells};
 
@@ -34,9 +39,11 @@ pub const ROW: Resource = Resource {
             let status = serde_json::json!({ "replicas": 0, "availableReplicas": 0 });
             apimachinery::meta::object_mut(o).insert("status".to_owned(), status);
         },
-        validate,
+        validate: validate_new,
         validate_update,
         validate_status_update: validate_status,
+        validate_name: label_name,
+        warnings,
         ..super::STRATEGY
     },
     ..row("statefulsets", "statefulset", "StatefulSet")
@@ -50,7 +57,9 @@ fn default(set: &mut Object) {
     let strategy = spec.sub_or_new("updateStrategy");
     strategy.default_text("type", "RollingUpdate");
     if strategy.text("type") == "RollingUpdate" {
-        strategy.sub_or_new("rollingUpdate").default_value("partition", || 0.into());
+        let rolling = strategy.sub_or_new("rollingUpdate");
+        rolling.default_value("partition", || 0.into());
+        rolling.default_value("maxUnavailable", || 1.into());
     }
     let retention = spec.sub_or_new("persistentVolumeClaimRetentionPolicy");
     retention.default_text("whenDeleted", "Retain");
@@ -69,24 +78,89 @@ fn default_claim(claim: &mut Map<String, Value>) {
 fn validate(set: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), set.field("spec"));
-    let policy = spec.text("podManagementPolicy");
-    if !matches!(policy, "OrderedReady" | "Parallel") {
-        let why = "must be 'OrderedReady' or 'Parallel'";
-        errors.push(Error::invalid(&at.child("podManagementPolicy"), policy, why));
+    match spec.text("podManagementPolicy") {
+        "OrderedReady" | "Parallel" => {}
+        "" => errors.push(Error::required(&at.child("podManagementPolicy"), "")),
+        policy => {
+            let why = "must be 'OrderedReady' or 'Parallel'";
+            errors.push(Error::invalid(&at.child("podManagementPolicy"), policy, why));
+        }
     }
     strategy(&mut errors, &at.child("updateStrategy"), spec.field("updateStrategy"));
     let retention = spec.field("persistentVolumeClaimRetentionPolicy");
     for field in ["whenDeleted", "whenScaled"] {
         let at = at.child("persistentVolumeClaimRetentionPolicy");
-        check::optional_choice(&mut errors, &at, retention, field, &["Delete", "Retain"]);
+        check::one_of(&mut errors, &at, retention, field, &["Retain", "Delete"]);
     }
-    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+    for field in ["replicas", "minReadySeconds"] {
         check::nonnegative(&mut errors, &at, spec, field);
     }
     check::nonnegative(&mut errors, &at.child("ordinals"), spec.field("ordinals"), "start");
-    workload::validate_selector(&mut errors, &at, spec, "statefulset");
-    workload::validate_template(&mut errors, &at, spec, "StatefulSet");
+    let (template_at, template) = (at.child("template"), spec.field("template"));
+    if workload::validate_selector(&mut errors, &at, spec, "statefulset") {
+        workload::selected(&mut errors, &template_at, spec, template);
+        validate_pod_template(&mut errors, &template_at, &with_claims(spec));
+    } else {
+        errors.push(Error::invalid(&at.child("selector"), spec.field("selector").clone(), ""));
+    }
+    workload::always_restarts(&mut errors, &template_at, template, "StatefulSet");
     errors
+}
+
+/// The template as its pods will be: claims are volumes, and names are the controller's matter.
+fn with_claims(spec: &Value) -> Value {
+    let mut template = spec.field("template").clone();
+    let Some(pod) = spec_mut(&mut template) else { return template };
+    pod.remove("hostname");
+    pod.remove("subdomain");
+    let names: Vec<Value> = spec.list("volumeClaimTemplates").iter().map(claim_name).collect();
+    if names.is_empty() {
+        return template;
+    }
+    let volumes = pod.entry("volumes").or_insert_with(|| Value::Array(Vec::new()));
+    if let Some(volumes) = volumes.as_array_mut() {
+        // The controller replaces volumes of the same name.
+        volumes.retain(|volume| !names.contains(volume.field("name")));
+        let claims = names
+            .into_iter()
+            .map(|name| serde_json::json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }));
+        volumes.extend(claims);
+    }
+    template
+}
+
+fn claim_name(claim: &Value) -> Value {
+    claim.field("metadata").field("name").clone()
+}
+
+/// What is checked of new sets alone: old ones may have been accepted when less was asked of them.
+fn validate_new(set: &Object) -> ErrorList {
+    let mut errors = validate(set);
+    let (at, spec) = (Path::new("spec"), set.field("spec"));
+    check::optional_text(&mut errors, &at, spec, "serviceName", is_dns1123_label);
+    for (i, one) in spec.list("volumeClaimTemplates").iter().enumerate() {
+        let at = at.child("volumeClaimTemplates").index(i).child("spec");
+        claim::validate_spec(&mut errors, &at, one.field("spec"));
+    }
+    errors
+}
+
+fn warnings(new: &Object, old: Option<&Object>) -> Vec<String> {
+    let spec = new.field("spec");
+    let mut warnings = template_warnings(new, old, "spec.template", spec.field("template"));
+    if old.is_none_or(|old| spec_changed(new, old)) {
+        for (i, one) in spec.list("volumeClaimTemplates").iter().enumerate() {
+            let at = Path::new("spec").child("volumeClaimTemplates").index(i);
+            claim::spec_warnings(&mut warnings, &at, one.field("spec"));
+        }
+    }
+    if spec.int("revisionHistoryLimit").is_some_and(|limit| limit < 0) {
+        warnings.push(
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 fn strategy(errors: &mut ErrorList, at: &Path, strategy: &Value) {
@@ -102,16 +176,13 @@ fn strategy(errors: &mut ErrorList, at: &Path, strategy: &Value) {
             let at = at.child("rollingUpdate");
             check::nonnegative(errors, &at, rolling, "partition");
             intstr::count_or_percent(errors, &at, rolling, "maxUnavailable");
-            intstr::at_most_all(errors, &at, rolling, "maxUnavailable");
             if rolling.has("maxUnavailable") && intstr::is_zero(rolling.field("maxUnavailable")) {
                 let value = rolling.field("maxUnavailable").clone();
                 errors.push(Error::invalid(&at.child("maxUnavailable"), value, "cannot be 0"));
             }
+            intstr::at_most_all(errors, &at, rolling, "maxUnavailable");
         }
-        other => {
-            let why = "must be 'RollingUpdate' or 'OnDelete'";
-            errors.push(Error::invalid(at, other, why));
-        }
+        _ => errors.push(Error::invalid(at, strategy.clone(), "must be 'RollingUpdate' or 'OnDelete'")),
     }
 }
 

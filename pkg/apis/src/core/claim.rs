@@ -5,6 +5,7 @@ use apimachinery::validation::is_dns1123_subdomain;
 use serde_json::Value;
 
 use crate::check;
+use crate::podspec::warnings::fractional;
 use crate::quantity;
 use crate::tree::Tree;
 
@@ -49,6 +50,12 @@ pub fn validate_spec(errors: &mut ErrorList, at: &Path, spec: &Value) {
             data_source(errors, &at.child(field), spec.field(field));
         }
     }
+}
+
+/// What the author of a claim or claim template is warned of.
+pub fn spec_warnings(warnings: &mut Vec<String>, at: &Path, spec: &Value) {
+    let storage = spec.field("resources").field("requests").field("storage");
+    fractional(warnings, || at.child("resources").child("requests").key("storage"), storage);
 }
 
 fn data_source(errors: &mut ErrorList, at: &Path, source: &Value) {

@@ -46,9 +46,7 @@ pub const POD_TEMPLATE: Resource = Resource {
     },
     strategy: Strategy {
         default: |o| {
-            if let Some(template) = object_mut(o).sub("template") {
-                default_pod_template(template);
-            }
+            default_pod_template(object_mut(o).sub_or_new("template"));
         },
         validate: validate_template,
         validate_update: |new, _| validate_template(new),
@@ -107,7 +105,9 @@ fn default(object: &mut Object) {
         spec.insert("selector".to_owned(), labels);
     }
     spec.default_value("replicas", || 1.into());
-    workload::default_template(spec);
+    if let Some(template) = spec.sub("template") {
+        default_pod_template(template);
+    }
 }
 
 fn validate(object: &Object) -> ErrorList {
@@ -119,6 +119,7 @@ fn validate(object: &Object) -> ErrorList {
         errors.push(Error::required(&at.child("selector"), ""));
     }
     check::nonnegative(&mut errors, &at, spec, "replicas");
+    let replicas = spec.int("replicas").unwrap_or(0);
     let at = at.child("template");
     let template = spec.field("template");
     if template.is_null() {
@@ -131,6 +132,9 @@ fn validate(object: &Object) -> ErrorList {
         errors.push(Error::invalid(&at.child("metadata").child("labels"), labels.clone(), why));
     }
     validate_pod_template(&mut errors, &at, template);
+    if replicas > 1 {
+        workload::read_only_disks(&mut errors, &at, template);
+    }
     workload::always_restarts(&mut errors, &at, template, "ReplicationController");
     errors
 }
@@ -139,7 +143,14 @@ fn validate(object: &Object) -> ErrorList {
 pub fn validate_replica_status(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, status) = (Path::new("status"), object.field("status"));
-    let counters = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
+    let counters = [
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "observedGeneration",
+        "terminatingReplicas",
+    ];
     workload::validate_counters(&mut errors, &at, status, &counters);
     for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
         let why = "cannot be greater than status.replicas";

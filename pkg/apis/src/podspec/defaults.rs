@@ -14,9 +14,7 @@ const FILE_MODE: i64 = 0o644;
 /// Defaults of a `PodTemplateSpec`.
 pub fn default_pod_template(template: &mut Fields) {
     template.default_value("metadata", || json!({}));
-    if let Some(spec) = template.sub("spec") {
-        default_pod_spec(spec);
-    }
+    default_pod_spec(template.sub_or_new("spec"));
 }
 
 pub fn default_pod_spec(spec: &mut Fields) {

@@ -5,7 +5,7 @@ use std::fmt;
 use apimachinery::field::Path;
 use serde_json::Value;
 
-use super::fractional;
+use crate::core::claim;
 use crate::tree::Tree;
 
 /// Sources that are on their way out: the field of the source, its name in the path, and what to say.
@@ -27,13 +27,11 @@ pub fn warnings(warnings: &mut Vec<String>, at: &Path, volumes: &[Value]) {
         for (_, name, text) in OLD_SOURCES.iter().filter(|(field, _, _)| volume.has(field)) {
             warnings.push(format!("{}: {text}", at.child(name)));
         }
-        let claim = volume.field("ephemeral").field("volumeClaimTemplate").field("spec");
-        let storage = claim.field("resources").field("requests").field("storage");
-        let storage_at = || {
-            let claim = at.child("ephemeral").child("volumeClaimTemplate").child("spec");
-            claim.child("resources").child("requests").key("storage")
-        };
-        fractional(warnings, storage_at, storage);
+        if volume.has("ephemeral") {
+            let template = volume.field("ephemeral").field("volumeClaimTemplate");
+            let at = at.child("ephemeral").child("volumeClaimTemplate").child("spec");
+            claim::spec_warnings(warnings, &at, template.field("spec"));
+        }
     }
     for volume in volumes {
         overlapping_paths(warnings, volume);
