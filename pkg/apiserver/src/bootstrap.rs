@@ -29,8 +29,7 @@ const SERVICE: &str = "kubernetes";
 
 /// Writes what is missing and mends what must be right. The order is that of what needs what.
 pub async fn write(server: &Inner) -> ApiResult<()> {
-    let writer =
-        Writer { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) };
+    let writer = Writer::of(server);
     writer.namespaces().await?;
     let classes = PRIORITY_CLASSES.map(|(name, value, description)| {
         let object = json!({
@@ -58,16 +57,14 @@ pub async fn write(server: &Inner) -> ApiResult<()> {
 
 /// Writes again what a running cluster cannot do without: the system namespaces and the way to this server.
 pub async fn restore(server: &Inner) -> ApiResult<()> {
-    let writer =
-        Writer { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) };
+    let writer = Writer::of(server);
     writer.namespaces().await?;
     writer.way_to_here(&server.config).await
 }
 
 /// Brings the rules of ClusterRoles that aggregate others up to date.
 pub async fn write_aggregated(server: &Inner) -> ApiResult<()> {
-    let writer =
-        Writer { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) };
+    let writer = Writer::of(server);
     let found = writer.found(RBAC, "clusterroles")?;
     for (name, rules) in server.config.policy.aggregated() {
         let wanted: Vec<Value> = rules.iter().map(auth::rbac::Rule::to_value).collect();
@@ -86,25 +83,32 @@ pub async fn write_aggregated(server: &Inner) -> ApiResult<()> {
     Ok(())
 }
 
-type Pending<'a> = BoxFuture<'a, ApiResult<()>>;
+pub(crate) type Pending<'a> = BoxFuture<'a, ApiResult<()>>;
 
 /// Writes at the same time share one wait for the disk.
-async fn all(writes: Vec<Pending<'_>>) -> ApiResult<()> {
+pub(crate) async fn all(writes: Vec<Pending<'_>>) -> ApiResult<()> {
     stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
 }
 
-struct Writer<'a> {
-    registry: &'a Registry,
+/// Writes objects as the server itself.
+pub(crate) struct Writer<'a> {
+    pub(crate) registry: &'a Registry,
     user: UserInfo,
 }
 
+impl<'a> Writer<'a> {
+    pub(crate) fn of(server: &'a Inner) -> Self {
+        Self { registry: &server.config.registry, user: UserInfo::new("system:apiserver", ["system:masters"]) }
+    }
+}
+
 impl Writer<'_> {
-    fn found(&self, group: &str, plural: &str) -> ApiResult<Found> {
+    pub(crate) fn found(&self, group: &str, plural: &str) -> ApiResult<Found> {
         let missing = || ApiError::internal(format!("{plural} are not served"));
         self.registry.rows().newest(group, plural).ok_or_else(missing)
     }
 
-    fn call<'c>(&'c self, found: Found, object: &'c Value) -> Call<'c> {
+    pub(crate) fn call<'c>(&'c self, found: Found, object: &'c Value) -> Call<'c> {
         Call {
             resource: found.resource,
             version: found.version,
@@ -112,6 +116,7 @@ impl Writer<'_> {
             namespace: object.namespace(),
             name: object.name(),
             user: &self.user,
+            field_manager: "kube-apiserver",
             dry_run: false,
             admission: &NoAdmission,
             warnings: std::sync::Mutex::default(),
@@ -131,7 +136,7 @@ impl Writer<'_> {
     }
 
     /// Creates `object` unless there is one of its name.
-    async fn ensure(&self, group: &str, plural: &str, object: Value) -> ApiResult<()> {
+    pub(crate) async fn ensure(&self, group: &str, plural: &str, object: Value) -> ApiResult<()> {
         let found = self.found(group, plural)?;
         let call = self.call(found, &object);
         if self.registry.get(found.resource, call.namespace, call.name).is_ok() {

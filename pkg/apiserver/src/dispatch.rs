@@ -24,7 +24,10 @@ pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Respon
             crate::http::negotiate::negotiate(context.headers(), &context.query, false)?,
         ),
         "/healthz" | "/livez" | "/readyz" => health::serve(context, &path[1..]).await,
-        "/metrics" => Ok(health::metrics()),
+        "/metrics" => {
+            context.server.fairness.observe();
+            Ok(health::metrics())
+        }
         "/.well-known/openid-configuration" => Ok(tokens::openid_configuration(context)),
         "/openid/v1/jwks" => Ok(tokens::jwks(context)),
         "/" => Ok(discovery::root(context)),

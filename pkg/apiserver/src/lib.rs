@@ -6,10 +6,12 @@
 
 mod admit;
 mod bootstrap;
+mod connection;
 mod context;
 mod discovery;
 mod dispatch;
 mod escalation;
+mod fairness;
 mod feed;
 mod health;
 mod http;
@@ -21,10 +23,12 @@ mod pipeline;
 pub mod reader;
 mod resource;
 mod server;
+mod stall;
 mod stream;
 mod tokens;
 mod upkeep;
 
 pub use crate::http::body::{BoxError, RequestBody, ResponseBody};
 pub use admit::ChainHook;
+pub use connection::Bounds;
 pub use server::{Config, InProcess, Server};

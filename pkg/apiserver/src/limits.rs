@@ -1,41 +1,45 @@
-//! How many requests may run at the same time; more are told to come back.
+//! How long a request may take, and what those are told that are too many or too slow.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use apimachinery::duration::parse_go_duration;
 use apimachinery::{ApiError, ApiResult};
 
-const READING_MAX: usize = 1600;
-const WRITING_MAX: usize = 800;
+use crate::http::query::Query;
 
-#[derive(Default)]
-pub struct Limits {
-    reading: AtomicUsize,
-    writing: AtomicUsize,
-}
+/// The longest that a request may take that is not long-running; clients may ask for less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The right to run; given back when dropped.
-pub struct Slot<'a>(&'a AtomicUsize);
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+/// How long the request may take, by its `timeout` parameter.
+pub fn deadline(query: &Query<'_>) -> ApiResult<Duration> {
+    let text = query.get("timeout");
+    if text.is_empty() {
+        return Ok(REQUEST_TIMEOUT);
+    }
+    let Some(nanos) = parse_go_duration(text) else {
+        let why = format!("time: invalid duration {text:?}");
+        return Err(ApiError::bad_request(format!("invalid timeout specified in the request URL - {why}")));
+    };
+    match u64::try_from(nanos) {
+        Ok(0) => Ok(REQUEST_TIMEOUT),
+        Ok(nanos) => Ok(Duration::from_nanos(nanos).min(REQUEST_TIMEOUT)),
+        // Its time was over before it began.
+        Err(_) => Ok(Duration::ZERO),
     }
 }
 
-impl Limits {
-    pub fn enter(&self, verb: &str) -> ApiResult<Slot<'_>> {
-        let (count, max) = match verb {
-            "create" | "update" | "patch" | "delete" | "deletecollection" => (&self.writing, WRITING_MAX),
-            _ => (&self.reading, READING_MAX),
-        };
-        let before = count.fetch_add(1, Ordering::Relaxed);
-        // From here on the slot gives the count back, also when it is refused.
-        let slot = Slot(count);
-        if before < max { Ok(slot) } else { Err(refusal()) }
-    }
+/// How long a request may wait for its turn: a quarter of the time that it has, so that enough is left for the work.
+pub fn patience(deadline: Option<Duration>) -> Duration {
+    deadline.unwrap_or(REQUEST_TIMEOUT) / 4
 }
 
-fn refusal() -> ApiError {
+/// The answer to a request that took too long.
+pub fn overdue() -> ApiError {
+    ApiError::timeout("request did not complete within the allotted timeout")
+}
+
+/// The answer to a request that did not get its turn.
+pub fn too_many() -> ApiError {
     ApiError::too_many_requests("Too many requests, please try again later.", 1)
 }
 
@@ -44,13 +48,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_is_refused_until_a_slot_is_free() {
-        let limits = Limits::default();
-        let mut slots: Vec<Slot<'_>> = (0..WRITING_MAX).map(|_| limits.enter("create").unwrap()).collect();
-        let refused = limits.enter("patch").err().unwrap();
-        assert_eq!((refused.code(), refused.retry_after_seconds()), (429, Some(1)));
-        assert!(limits.enter("get").is_ok(), "reads have slots of their own");
-        slots.pop();
-        assert!(limits.enter("update").is_ok());
+    fn the_deadline_is_what_the_client_asks_for_up_to_a_minute() {
+        for (query, seconds) in [
+            ("", 60.0),
+            ("timeout=", 60.0),
+            ("timeout=0", 60.0),
+            ("timeout=0s", 60.0),
+            ("timeout=34s", 34.0),
+            ("timeout=1m30s", 60.0),
+            ("timeout=10ms", 0.01),
+            ("timeout=-3s", 0.0),
+        ] {
+            assert_eq!(deadline(&Query::parse(query)).unwrap().as_secs_f64(), seconds, "{query}");
+        }
+        for query in ["timeout=34", "timeout=soon", "timeout=s"] {
+            let text = deadline(&Query::parse(query)).unwrap_err().message().to_owned();
+            assert!(text.starts_with("invalid timeout specified in the request URL - time: "), "{text}");
+        }
     }
 }
