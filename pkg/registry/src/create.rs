@@ -8,7 +8,7 @@ use storage::{NewObject, StorageError};
 
 use crate::call::{Call, Operation};
 use crate::errors::from_storage;
-use crate::{Registry, attributes, keys, metadata, names, rows};
+use crate::{Registry, attributes, keys, managed, metadata, names, rows};
 
 /// Whose the fields of an object that is written become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ impl Registry {
                     let name = names::generate(built.meta_str("generateName"));
                     built.metadata_mut().insert("name".to_owned(), name.into());
                 }
+                // The list of owners may be what is too much.
+                Err(error) if managed::is_too_large(&error) && managed::take(&mut built).is_some() => {}
                 done => return done,
             }
         }

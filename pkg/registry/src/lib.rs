@@ -58,6 +58,7 @@ pub struct Registry {
     rows: Rows,
     services: services::Allocations,
     expiry: Arc<expiry::Queue>,
+    resets: reset::Resets,
 }
 
 impl Registry {
@@ -67,6 +68,7 @@ impl Registry {
             rows: Rows::new(options.resources),
             services: services::Allocations::new(options.services),
             expiry: Arc::new(expiry::Queue::default()),
+            resets: reset::Resets::of(options.resources),
             storage: options.storage,
         };
         registry.services.load(&registry.storage)?;

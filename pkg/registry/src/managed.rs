@@ -9,7 +9,7 @@ use apis::schema;
 use serde_json::{Map, Value};
 
 use crate::call::Call;
-use crate::{Registry, metadata, reset, rows};
+use crate::{Registry, metadata, rows};
 
 const FIELD: &str = "managedFields";
 
@@ -103,7 +103,7 @@ impl Registry {
     }
 
     fn kind(&self, call: &Call<'_>, subresource: &str) -> Kind<'_> {
-        Kind { rows: &self.rows, resource: call.resource, filter: reset::filter(call.resource, subresource) }
+        Kind { rows: &self.rows, resource: call.resource, filter: self.resets.filter(call.resource, subresource) }
     }
 }
 
@@ -155,6 +155,11 @@ pub(crate) fn put(object: &mut Value, list: Option<Value>) {
 /// Takes the list out of an object.
 pub(crate) fn take(object: &mut Value) -> Option<Value> {
     object.get_mut("metadata")?.as_object_mut()?.remove(FIELD)
+}
+
+/// True if the store refused an object for its size.
+pub(crate) fn is_too_large(error: &ApiError) -> bool {
+    error.reason() == "RequestEntityTooLarge"
 }
 
 /// True if `new` is as `old` but for the times of its list: not worth a write.

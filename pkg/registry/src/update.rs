@@ -37,6 +37,13 @@ pub struct Written {
     pub created: bool,
 }
 
+/// Whether the list of owners is stored with the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owners {
+    Kept,
+    Dropped,
+}
+
 /// What one attempt leaves behind for after the commit.
 #[derive(Default)]
 struct Attempt {
@@ -49,12 +56,22 @@ struct Attempt {
 impl Registry {
     /// Updates the object that the call names, or its subresource. Writes nothing if nothing changes.
     pub async fn update(&self, call: &Call<'_>, change: Change<'_>) -> ApiResult<Written> {
+        match self.update_with(call, change, Owners::Kept).await {
+            // The list of owners may be what is too much. An apply cannot do without it.
+            Err(error) if managed::is_too_large(&error) && !matches!(change, Change::Apply(_)) => {
+                self.update_with(call, change, Owners::Dropped).await
+            }
+            done => done,
+        }
+    }
+
+    async fn update_with(&self, call: &Call<'_>, change: Change<'_>, owners: Owners) -> ApiResult<Written> {
         let key = keys::object(call.resource, call.namespace, call.name);
         let attempt = Mutex::new(Attempt::default());
         let slot = &attempt;
         let outcome = self
             .storage
-            .guaranteed_update(&key, |current| Box::pin(self.update_once(call, change, current, slot)))
+            .guaranteed_update(&key, |current| Box::pin(self.update_once(call, change, owners, current, slot)))
             .await;
         let outcome = outcome.map_err(flatten)?;
         let attempt = attempt.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -108,6 +125,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         change: Change<'_>,
+        owners: Owners,
         current: Option<StoredObject>,
         slot: &Mutex<Attempt>,
     ) -> Result<storage::Change, ApiError> {
@@ -115,7 +133,7 @@ impl Registry {
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Attempt::default();
         let mut attempt = Attempt::default();
         let next = match current {
-            Some(stored) => self.update_existing(call, change, &stored, &mut attempt).await?,
+            Some(stored) => self.update_existing(call, change, owners, &stored, &mut attempt).await?,
             None => self.update_absent(call, change, &mut attempt).await?,
         };
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = attempt;
@@ -177,6 +195,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         change: Change<'_>,
+        owners: Owners,
         stored: &StoredObject,
         attempt: &mut Attempt,
     ) -> ApiResult<storage::Change> {
@@ -195,9 +214,9 @@ impl Registry {
         call.admission.mutate(&review, Some(&mut new), Some(&old)).await?;
         (strategy.default)(&mut new);
         // Endpoints that write a part of the object put the rest back as it was: not this.
-        let owners = managed::take(&mut new);
+        let list = managed::take(&mut new);
         self.prepare_update(call, &mut new, &old)?;
-        managed::put(&mut new, owners);
+        managed::put(&mut new, list.filter(|_| owners == Owners::Kept));
         call.admission.validate(&review, Some(&new), Some(&old)).await?;
         if is_finished(&new) {
             return Ok(if call.dry_run { finish(call, new, attempt) } else { storage::Change::Delete });

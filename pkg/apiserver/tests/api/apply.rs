@@ -676,3 +676,22 @@ async fn roles_are_applied_with_the_rights_that_one_holds() {
     let why = bob.apply(&path, "fieldManager=a", &role("mine", "secrets", &["get"])).await.refused(403);
     assert!(why.contains("is attempting to grant RBAC permissions not currently held"), "{why}");
 }
+
+#[tokio::test]
+async fn owners_are_forgotten_before_an_object_is_refused_for_its_size() {
+    let api = Api::start().await;
+    // Many short keys: the list of owners is larger than the data.
+    let keys =
+        |count: usize| -> Value { (0..count).map(|i| (format!("key-{i}"), json!("v"))).collect::<Map<_, _>>().into() };
+    let map = |count: usize| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "m" }, "data": keys(count) });
+    let made = api.post(MAPS, &map(60_000)).await.expect(201);
+    assert_eq!(made.at("metadata/managedFields"), None);
+    api.delete(&format!("{MAPS}/m")).await.expect(200);
+    let made = api.post(MAPS, &map(100)).await.expect(201);
+    assert!(made.at("metadata/managedFields").is_some());
+    let live = api.put(&format!("{MAPS}/m"), &map(60_000)).await.expect(200);
+    assert_eq!((live.at("metadata/managedFields"), live["data"].as_object().map(Map::len)), (None, Some(60_000)));
+    let mut config = map(60_000);
+    config["metadata"]["name"] = "n".into();
+    api.apply(&format!("{MAPS}/n"), "fieldManager=a", &config).await.refused(413);
+}
