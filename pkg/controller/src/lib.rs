@@ -105,6 +105,11 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("clusterrole-aggregation-controller", "clusterrole-aggregation-controller", cluster_roles::run),
         starter.start("pvc-protection-controller", "pvc-protection-controller", protection::claims),
         starter.start("pv-protection-controller", "pv-protection-controller", protection::volumes),
+        starter.start(
+            "volumeattributesclass-protection-controller",
+            "volumeattributesclass-protection-controller",
+            protection::classes::run,
+        ),
         starter.start("endpointslice-controller", "endpoint-slice-controller", endpoint::slices::run),
         starter.start("endpoint-controller", "endpoint-controller", endpoint::endpoints::run),
         starter.start(

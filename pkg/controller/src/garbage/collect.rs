@@ -60,7 +60,13 @@ impl Collector {
             let references = live.owners();
             return self.drop_references(&resource, &identity, &live, &references, &loose).await;
         }
-        let has_dependents = !self.graph.lock().dependents(&uid).is_empty();
+        let (has_dependents, is_in_circle) = self.dependents(&uid);
+        if is_in_circle && !owners.waiting.is_empty() && live.owners().iter().any(|owner| owner.blocks) {
+            // Its owner would wait for it, and it for its owner. Looked at again without the block.
+            self.unblock(&resource, &identity, &uid).await?;
+            self.delete.add(uid);
+            return Ok(None);
+        }
         let policy = match () {
             () if live.has_finalizer(ORPHAN) => "Orphan",
             () if live.has_finalizer(FOREGROUND) => "Foreground",
@@ -74,6 +80,14 @@ impl Collector {
         let graph = self.graph.lock();
         let node = graph.get(uid)?;
         Some((node.identity.clone(), node.waits, node.is_virtual))
+    }
+
+    /// Whether anything depends on the object, and whether one of these is being deleted in the foreground.
+    fn dependents(&self, uid: &str) -> (bool, bool) {
+        let graph = self.graph.lock();
+        let dependents = graph.dependents(uid);
+        let is_in_circle = dependents.iter().any(|dependent| graph.get(dependent).is_some_and(|node| node.waits));
+        (!dependents.is_empty(), is_in_circle)
     }
 
     /// The object is gone although no event said so (yet): what depends on it is looked at.
@@ -165,9 +179,28 @@ impl Collector {
         self.keep_references(resource, identity, &live.uid, &kept).await
     }
 
-    /// Reads the object once more as a whole, keeps only the references to `kept` owners, and writes that under the
-    /// resourceVersion that was read.
+    /// Keeps only the references to `kept` owners.
     async fn keep_references(&self, resource: &Resource, identity: &Identity, uid: &str, kept: &[&str]) -> SyncResult {
+        let keep = |all: &mut Vec<Value>| all.retain(|owner| kept.iter().any(|uid| owner["uid"] == **uid));
+        self.change_references(resource, identity, uid, keep).await
+    }
+
+    /// Lets every owner go on without this object.
+    async fn unblock(&self, resource: &Resource, identity: &Identity, uid: &str) -> SyncResult {
+        let unblock =
+            |all: &mut Vec<Value>| all.iter_mut().for_each(|owner| owner["blockOwnerDeletion"] = json!(false));
+        self.change_references(resource, identity, uid, unblock).await
+    }
+
+    /// Reads the object once more as a whole, changes its references, and writes that under the resourceVersion that was
+    /// read.
+    async fn change_references(
+        &self,
+        resource: &Resource,
+        identity: &Identity,
+        uid: &str,
+        change: impl FnOnce(&mut Vec<Value>),
+    ) -> SyncResult {
         let path = format!("{}/{}", resource.path(&identity.namespace), identity.name);
         let Some(object) = self.get_whole(&path).await? else { return Ok(None) };
         let metadata = &object["metadata"];
@@ -175,8 +208,9 @@ impl Collector {
             return Ok(None);
         }
         let all = metadata["ownerReferences"].as_array().cloned().unwrap_or_default();
-        let left: Vec<&Value> = all.iter().filter(|owner| kept.iter().any(|uid| owner["uid"] == **uid)).collect();
-        if left.len() == all.len() {
+        let mut left = all.clone();
+        change(&mut left);
+        if left == all {
             return Ok(None);
         }
         let left = if left.is_empty() { Value::Null } else { json!(left) };

@@ -195,6 +195,19 @@ async fn foreground_deletion_ends_when_no_dependent_blocks() {
 }
 
 #[tokio::test]
+async fn a_circle_does_not_wait_for_itself() {
+    let world = World::new();
+    let waiting = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["foregroundDeletion"] });
+    // The first is deleted in the foreground; the second belongs to it, and it to the second.
+    world.put("rs-1", "rs-1", &["rs-2"], waiting, true);
+    world.put("rs-2", "rs-2", &["rs-1"], nothing(), true);
+    assert_eq!(world.delete("rs-2").await, ["patch rs-2 ownerReferences"], "the owner stops waiting for it");
+    let owner = world.server.objects.lock()[&path("rs-2")]["metadata"]["ownerReferences"][0].clone();
+    assert_eq!((&owner["uid"], &owner["blockOwnerDeletion"]), (&json!("rs-1"), &json!(false)));
+    assert_eq!(world.delete("rs-2").await, ["delete rs-2 Foreground"]);
+}
+
+#[tokio::test]
 async fn orphans_are_let_go_before_the_finalizer_is() {
     let world = World::new();
     let orphaning = json!({ "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan", "example.com/x"] });

@@ -1,4 +1,6 @@
-//! Storage that is in use stays: the finalizers of claims and volumes go only when nothing uses them any more.
+//! Storage that is in use stays: the finalizers of claims, volumes and classes go only when nothing uses them any more.
+
+pub mod classes;
 
 use std::sync::Arc;
 
