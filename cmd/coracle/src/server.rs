@@ -192,6 +192,10 @@ fn api_server(site: &Site, storage: storage::Storage, shutdown: &Shutdown) -> an
         admission,
         tls: Arc::new(site.pki.server_config()?),
         kubelet_tls: Arc::new(site.pki.client_config(&kubelet_leaf)?),
+        client_authorities: apiserver::ClientAuthorities {
+            client_ca: site.pki.client_ca().cert_pem(),
+            request_header_ca: site.pki.request_header_ca().cert_pem(),
+        },
         advertise_address: site.options.api.advertise_address.unwrap_or(site.node_ip),
         secure_port: site.options.api.https_listen_port,
         service_address: service_address(&site.options),
@@ -233,7 +237,8 @@ fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> 
         loops::start_scheduler(client, identity.clone(), shutdown);
     }
     if !options.disable_controller_manager {
-        let client = identity::in_process(server, loops::CONTROLLERS, UserInfo::new("system:kube-controller-manager", []));
+        let client =
+            identity::in_process(server, loops::CONTROLLERS, UserInfo::new("system:kube-controller-manager", []));
         let options = loops::Controllers {
             client,
             client_for: Some(loops::clients_in_process(server)),

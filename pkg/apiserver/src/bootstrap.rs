@@ -52,6 +52,7 @@ pub async fn write(server: &Inner) -> ApiResult<()> {
         .collect();
     all(roles).await?;
     writer.service_cidr().await?;
+    writer.client_authorities(&server.config).await?;
     writer.way_to_here(&server.config).await
 }
 
@@ -59,6 +60,7 @@ pub async fn write(server: &Inner) -> ApiResult<()> {
 pub async fn restore(server: &Inner) -> ApiResult<()> {
     let writer = Writer::of(server);
     writer.namespaces().await?;
+    writer.client_authorities(&server.config).await?;
     writer.way_to_here(&server.config).await
 }
 
@@ -180,6 +182,26 @@ impl Writer<'_> {
             Ok(current)
         };
         self.registry.update(&call, Change::Patch(&ready)).await.map(drop)
+    }
+
+    /// Whom this server believes, for other servers that ask it about their callers (schedulers and controller managers
+    /// among them). The lists are JSON in texts, as upstream writes them.
+    async fn client_authorities(&self, config: &Config) -> ApiResult<()> {
+        let authorities = &config.client_authorities;
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "extension-apiserver-authentication", "namespace": "kube-system" },
+            "data": {
+                "client-ca-file": authorities.client_ca,
+                "requestheader-client-ca-file": authorities.request_header_ca,
+                "requestheader-allowed-names": r#"["system:auth-proxy"]"#,
+                "requestheader-username-headers": r#"["X-Remote-User"]"#,
+                "requestheader-uid-headers": r#"["X-Remote-Uid"]"#,
+                "requestheader-group-headers": r#"["X-Remote-Group"]"#,
+                "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
+            },
+        });
+        self.replace("", "configmaps", object).await
     }
 
     /// The `kubernetes` Service and its endpoints.

@@ -31,4 +31,4 @@ mod upkeep;
 pub use crate::http::body::{BoxError, RequestBody, ResponseBody};
 pub use admit::ChainHook;
 pub use connection::Bounds;
-pub use server::{Config, InProcess, Server};
+pub use server::{ClientAuthorities, Config, InProcess, Server};

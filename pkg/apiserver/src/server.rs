@@ -44,11 +44,22 @@ pub struct Config {
     pub tls: Arc<rustls::ServerConfig>,
     /// The client certificate that kubelets know, and the CA that signed theirs.
     pub kubelet_tls: Arc<rustls::ClientConfig>,
+    /// Who vouches for clients, for those who must believe the same ones.
+    pub client_authorities: ClientAuthorities,
     /// Where other machines reach this server: the endpoint of the `kubernetes` Service.
     pub advertise_address: IpAddr,
     pub secure_port: u16,
     /// The address of the `kubernetes` Service.
     pub service_address: IpAddr,
+}
+
+/// The certificates (PEM) of the authorities that sign clients. Extension API servers read them from the ConfigMap
+/// `kube-system/extension-apiserver-authentication`.
+#[derive(Clone, Debug, Default)]
+pub struct ClientAuthorities {
+    pub client_ca: String,
+    /// Signs proxies that say in headers for whom they ask.
+    pub request_header_ca: String,
 }
 
 /// A server. Clones are the same server.

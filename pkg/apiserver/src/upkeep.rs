@@ -1,4 +1,5 @@
-//! Puts back what the cluster needs and somebody deleted: the `kubernetes` Service, its endpoints, `kube-node-lease`.
+//! Puts back what the cluster needs and somebody deleted: the `kubernetes` Service, its endpoints, `kube-node-lease`, and
+//! what extension servers read.
 
 use std::sync::Arc;
 
@@ -14,11 +15,12 @@ use crate::server::Inner;
 /// Group, resource, namespace, name. The other system namespaces cannot be deleted.
 type Kept = (&'static str, &'static str, Option<&'static str>, &'static str);
 
-const KEPT: [Kept; 4] = [
+const KEPT: [Kept; 5] = [
     ("", "services", Some("default"), "kubernetes"),
     ("", "endpoints", Some("default"), "kubernetes"),
     ("discovery.k8s.io", "endpointslices", Some("default"), "kubernetes"),
     ("", "namespaces", None, "kube-node-lease"),
+    ("", "configmaps", Some("kube-system"), "extension-apiserver-authentication"),
 ];
 
 /// Watches until shutdown.

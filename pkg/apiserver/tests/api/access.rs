@@ -130,3 +130,26 @@ async fn service_accounts_get_tokens() {
     assert_eq!(answer["status"]["token"].as_str().unwrap().split('.').count(), 3);
     assert_eq!(api.post(&format!("{accounts}/none/token"), &json!({ "spec": {} })).await.code, 404);
 }
+
+#[tokio::test]
+async fn other_servers_learn_whose_clients_to_believe() {
+    let api = Api::start().await;
+    let path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let data = |map: Value| map["data"].clone();
+    let first = data(api.get(path).await.expect(200));
+    assert_eq!(first["client-ca-file"], api.pki.client_ca().cert_pem());
+    assert_eq!(first["requestheader-client-ca-file"], api.pki.request_header_ca().cert_pem());
+    assert_eq!(first["requestheader-username-headers"], r#"["X-Remote-User"]"#);
+    assert_eq!(first["requestheader-extra-headers-prefix"], r#"["X-Remote-Extra-"]"#);
+    api.delete(path).await.expect(200);
+    let back = async {
+        loop {
+            let answer = api.get(path).await;
+            if answer.code == 200 {
+                return data(answer.json());
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, back).await.expect("it comes back"), first);
+}

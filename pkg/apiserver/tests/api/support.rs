@@ -117,6 +117,10 @@ impl Api {
             admission: Arc::new(ChainHook::new(Arc::new(chain))),
             tls: Arc::new(pki.server_config().unwrap()),
             kubelet_tls: Arc::new(pki.client_config(&kubelet_leaf).unwrap()),
+            client_authorities: apiserver::ClientAuthorities {
+                client_ca: pki.client_ca().cert_pem(),
+                request_header_ca: pki.request_header_ca().cert_pem(),
+            },
             advertise_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             secure_port: 6443,
             service_address,
