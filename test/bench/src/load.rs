@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use http_body_util::BodyExt as _;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use crate::http::Target;
@@ -40,10 +40,12 @@ pub async fn all(target: &Target, server: Option<u32>, size: Size, report: &mut 
     let namespace = format!("bench-{}", std::process::id());
     let body = json!({"metadata": {"name": namespace}}).to_string();
     connection.call(Method::POST, "/api/v1/namespaces", body).await?;
-    // Service accounts come from a controller; pods need theirs.
-    let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
-    until(Duration::from_secs(20), async || Ok(target.connect().await?.call(Method::GET, &account, "").await.is_ok()))
-        .await?;
+    // Pods need their account. A controller makes it, but a peer may run without controllers.
+    let account = json!({"metadata": {"name": "default"}}).to_string();
+    let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+    let made = connection.send(Method::POST, &accounts, account.into()).await?;
+    ensure!(made.status().is_success() || made.status() == StatusCode::CONFLICT, "{accounts}: {}", made.status());
+    made.into_body().collect().await?;
 
     creates(target, size, &namespace, report).await?;
     gets(target, &namespace, report).await?;
