@@ -8,14 +8,18 @@ mod strategic_order;
 #[cfg(test)]
 mod strategic_tests;
 
+use json_patch::PatchOperation;
 use serde_json::Value;
 
+use crate::decode::DEPTH_MAX;
 use crate::status::{ApiError, ApiResult, Details};
 
 pub use schema::{ListType, MapType, MergeField, MergeSchema, MergeStrategy, Present, ScalarKind, TypeId, ValueType};
 
 /// More operations in one JSON patch are refused.
 pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
+/// So many bytes may the copies of one patch have together; upstream's limit is that of bodies, too.
+const JSON_PATCH_COPIED_MAX: usize = 3 * 1024 * 1024;
 
 /// The four ways to write a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +70,50 @@ impl JsonPatch {
         Ok(Self(patch))
     }
 
-    /// All operations or none: on an error `object` is as before.
+    /// All operations or none: on an error `object` is as before. What operations take from the object itself is bounded in
+    /// size and depth: it can be taken again and again.
     pub fn apply(&self, object: &mut Value) -> ApiResult<()> {
-        json_patch::patch(object, &self.0).map_err(|_| unprocessable())
+        let mut patched = object.clone();
+        let mut copied = 0;
+        for operation in &self.0.0 {
+            let (from, path, copies) = match operation {
+                PatchOperation::Copy(copy) => (Some(&copy.from), operation.path(), true),
+                PatchOperation::Move(moved) => (Some(&moved.from), operation.path(), false),
+                _ => (None, operation.path(), false),
+            };
+            let taken = from.and_then(|from| patched.pointer(from.as_str()));
+            copied += taken.filter(|_| copies).map_or(0, size);
+            let deep = path.tokens().count() + taken.map_or(0, |value| depth(value, DEPTH_MAX)) > DEPTH_MAX;
+            if deep || copied > JSON_PATCH_COPIED_MAX {
+                return Err(unprocessable());
+            }
+            // One at a time, on a tree of our own: the library cannot undo all of its operations, and panics then.
+            json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|_| unprocessable())?;
+        }
+        *object = patched;
+        Ok(())
+    }
+}
+
+/// About as many bytes as the value has in JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => 2 + items.iter().map(|item| 1 + size(item)).sum::<usize>(),
+        Value::Object(map) => 2 + map.iter().map(|(key, value)| key.len() + 4 + size(value)).sum::<usize>(),
+        _ => 5,
+    }
+}
+
+/// How many lists and objects lie in each other, counted up to `max`.
+fn depth(value: &Value, max: usize) -> usize {
+    if max == 0 {
+        return 0;
+    }
+    match value {
+        Value::Array(items) => 1 + items.iter().map(|item| depth(item, max - 1)).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(|value| depth(value, max - 1)).max().unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -134,6 +179,29 @@ mod tests {
         assert_eq!(json_patch(&mut json!({}), b"[{\"op\":\"huh\",\"path\":\"/\"}]").unwrap_err().code(), 400);
         let many = serde_json::to_vec(&vec![json!({"op": "test", "path": "", "value": 1}); 10_001]).unwrap();
         assert_eq!(json_patch(&mut json!({}), &many).unwrap_err().code(), 413);
+    }
+
+    #[test]
+    fn what_json_patches_copy_and_nest_is_bounded() {
+        let doubled: Vec<Value> =
+            (0..100).map(|i| json!({"op": "copy", "from": "", "path": format!("/c{i}")})).collect();
+        let nested: Vec<Value> = (0..3000)
+            .flat_map(|_| {
+                [
+                    json!({"op": "move", "from": "/a", "path": "/b"}),
+                    json!({"op": "add", "path": "/a", "value": {}}),
+                    json!({"op": "move", "from": "/b", "path": "/a/a"}),
+                ]
+            })
+            .collect();
+        // The library cannot undo a move to the root, which has to be told from a patch that fits.
+        let to_root = vec![json!({"op": "move", "from": "/a", "path": ""}), json!({"op": "remove", "path": "/none"})];
+        for patch in [Value::from(doubled), Value::from(nested), Value::from(to_root)] {
+            let (before, text) = (json!({"a": {"text": "0123456789"}}), patch.to_string());
+            let mut object = before.clone();
+            assert_eq!(json_patch(&mut object, text.as_bytes()).unwrap_err().code(), 422);
+            assert_eq!(object, before);
+        }
     }
 
     #[test]
