@@ -100,6 +100,12 @@ pub fn canonical_cidr_fault(text: &str) -> Option<String> {
     cidr_fault(text).map(str::to_owned).or_else(|| not_canonical(text, &form))
 }
 
+/// The reason why a text is no address of an interface: a whole address with the length of its network's prefix.
+pub fn interface_fault(text: &str) -> Option<String> {
+    let Some(net) = sloppy_cidr(text) else { return Some(CIDR_TEXT.to_owned()) };
+    not_canonical(text, &net.to_string())
+}
+
 fn not_canonical(text: &str, form: &str) -> Option<String> {
     (text != form).then(|| format!("must be in canonical form ({form:?})"))
 }

@@ -6,12 +6,14 @@ use apimachinery::{Object, meta::ObjectExt};
 use crate::cells::age;
 use crate::check;
 use crate::resource::{Column, Resource, Strategy};
-use crate::tree::Tree;
+use crate::tree::{Tree, spec_mut};
 
 pub const ROWS: &[Resource] = &[Resource {
     columns: &[Column::NAME, Column::text("Holder", "Who holds it."), Column::AGE],
     cells: |o, now| vec![o.name().into(), o.str_at("spec/holderIdentity").into(), age(o, now)],
     strategy: Strategy {
+        prepare_for_create: |o| drop_coordination(o, None),
+        prepare_for_update: |new, old| drop_coordination(new, Some(old)),
         validate,
         validate_update: |new, _| validate(new),
         allow_create_on_update: true,
@@ -21,6 +23,16 @@ pub const ROWS: &[Resource] = &[Resource {
     ..Resource::namespaced("coordination.k8s.io", "v1", "leases", "lease", "Lease")
 }];
 
+/// Coordinated leader election is behind a gate that is off; a lease that has its fields keeps them.
+fn drop_coordination(lease: &mut Object, old: Option<&Object>) {
+    let Some(spec) = spec_mut(lease) else { return };
+    for field in ["strategy", "preferredHolder"] {
+        if old.is_none_or(|old| !old.field("spec").has(field)) {
+            spec.remove(field);
+        }
+    }
+}
+
 fn validate(lease: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), lease.field("spec"));
@@ -28,8 +40,8 @@ fn validate(lease: &Object) -> ErrorList {
         errors.push(Error::invalid(&at.child("leaseDurationSeconds"), seconds, "must be greater than 0"));
     }
     check::nonnegative(&mut errors, &at, spec, "leaseTransitions");
-    if spec.has("preferredHolder") && spec.text("strategy").is_empty() {
-        let why = "must be specified when `preferredHolder` is specified";
+    if !spec.text("preferredHolder").is_empty() && spec.text("strategy").is_empty() {
+        let why = "may only be specified when `strategy` is defined";
         errors.push(Error::forbidden(&at.child("preferredHolder"), why));
     }
     errors
@@ -39,15 +51,27 @@ fn validate(lease: &Object) -> ErrorList {
 mod tests {
     use serde_json::json;
 
-    use crate::testing::{cells, create_errors, row};
+    use crate::testing::{Rules, cells, check_create, check_update, created, row};
 
     #[test]
-    fn leases() {
+    fn lease_rules() {
         let leases = row("coordination.k8s.io", "leases");
-        let object =
-            json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": "me", "leaseDurationSeconds": 0 } });
-        assert_eq!(cells(leases, &object), ["l", "me", "<unknown>"]);
-        let want = "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0";
-        assert_eq!(create_errors(leases, object), [want]);
+        let base =
+            json!({ "metadata": { "name": "l" }, "spec": { "holderIdentity": "me", "leaseDurationSeconds": 15 } });
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("spec = {}", &[]),
+            ("spec.leaseDurationSeconds = 0", &["spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"]),
+            (
+                "spec.leaseTransitions = -1",
+                &["spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0"],
+            ),
+        ];
+        check_create(leases, &base, rules);
+        check_update(leases, &base, rules);
+        assert_eq!(cells(leases, &base), ["l", "me", "<unknown>"]);
+        let mut coordinated = base.clone();
+        coordinated["spec"]["strategy"] = json!("OldestEmulationVersion");
+        assert_eq!(created(leases, coordinated), base);
     }
 }

@@ -35,15 +35,7 @@ pub const ROWS: &[Resource] = &[Resource {
         ("regarding.fieldPath", "involvedObject.fieldPath"),
         ("reportingController", "reportingComponent"),
     ],
-    strategy: Strategy {
-        validate: validate_new_form,
-        validate_update: |new, old| {
-            let mut errors = validate_new_form(new);
-            unchanged(&mut errors, new, old);
-            errors
-        },
-        ..STRATEGY
-    },
+    strategy: Strategy { validate: validate_new_form, validate_update: update_new_form, ..STRATEGY },
     ..Resource::namespaced("events.k8s.io", "v1", "events", "event", "Event")
 }];
 
@@ -123,27 +115,35 @@ fn source(event: &Object) -> String {
 }
 
 fn validate(event: &Object) -> ErrorList {
+    basics(event, "reportingComponent")
+}
+
+/// What both views ask for; `controller_field` is what the view calls the reporting component.
+fn basics(event: &Object, controller_field: &str) -> ErrorList {
     let mut errors = ErrorList::new();
     namespace(&mut errors, event);
     if event.has("eventTime") {
-        reporter(&mut errors, event, "reportingComponent");
+        reporter(&mut errors, event, controller_field);
+    }
+    for reason in is_dns1123_subdomain(event.namespace()) {
+        errors.push(Error::invalid(&Path::new("namespace"), event.namespace(), reason));
     }
     errors
 }
 
-/// An event stands in the namespace of its object; those of cluster-wide objects stand in `default`.
+/// An event stands in the namespace of its object; those of cluster-wide objects stand in `default`, and those of the
+/// newer form may stand in `kube-system`, too.
 fn namespace(errors: &mut ErrorList, event: &Object) {
     let involved = event.field("involvedObject").text("namespace");
-    let fits = match involved {
-        "" => matches!(event.namespace(), "" | "default" | "kube-system"),
-        namespace => namespace == event.namespace(),
+    let fits = match (involved, event.has("eventTime")) {
+        ("", false) => matches!(event.namespace(), "" | "default"),
+        ("", true) => matches!(event.namespace(), "default" | "kube-system"),
+        (namespace, false) => namespace == event.namespace(),
+        (_, true) => true,
     };
     if !fits {
         let path = Path::new("involvedObject").child("namespace");
         errors.push(Error::invalid(&path, involved, "does not match event.namespace"));
-    }
-    for reason in is_dns1123_subdomain(event.namespace()) {
-        errors.push(Error::invalid(&Path::new("namespace"), event.namespace(), reason));
     }
 }
 
@@ -169,29 +169,49 @@ fn reporter(errors: &mut ErrorList, event: &Object, controller_field: &str) {
 
 /// What the newer view asks for on top; paths are those of the newer view.
 fn validate_new_form(event: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    namespace(&mut errors, event);
+    let mut errors = basics(event, "reportingController");
+    series(&mut errors, event);
     if !event.has("eventTime") {
         errors.push(Error::required(&Path::new("eventTime"), ""));
     }
-    reporter(&mut errors, event, "reportingController");
     let kind = event.text("type");
     if !matches!(kind, "Normal" | "Warning") {
         errors.push(Error::invalid(&Path::new("type"), "", "has invalid value: ".to_owned() + kind));
     }
-    for (field, shown) in [("firstTimestamp", "deprecatedFirstTimestamp"), ("lastTimestamp", "deprecatedLastTimestamp")]
-    {
-        if event.has(field) {
-            errors.push(Error::invalid(&Path::new(shown), event.field(field).clone(), "needs to be unset"));
-        }
-    }
-    if event.int("count").unwrap_or(0) != 0 {
-        errors.push(Error::invalid(&Path::new("deprecatedCount"), event.field("count").clone(), "needs to be unset"));
-    }
     let source = event.field("source");
-    if !source.text("component").is_empty() || !source.text("host").is_empty() {
-        errors.push(Error::invalid(&Path::new("deprecatedSource"), source.clone(), "needs to be unset"));
+    let old_fields = [
+        (event.has("firstTimestamp"), "deprecatedFirstTimestamp"),
+        (event.has("lastTimestamp"), "deprecatedLastTimestamp"),
+        (event.int("count").unwrap_or(0) != 0, "deprecatedCount"),
+        (!source.text("component").is_empty() || !source.text("host").is_empty(), "deprecatedSource"),
+    ];
+    for (_, field) in old_fields.into_iter().filter(|(set, _)| *set) {
+        errors.push(Error::invalid(&Path::new(field), "", "needs to be unset"));
     }
+    errors
+}
+
+/// A series is of two at least.
+fn series(errors: &mut ErrorList, event: &Object) {
+    let (at, series) = (Path::new("series"), event.field("series"));
+    if series.is_null() {
+        return;
+    }
+    if series.int("count").unwrap_or(0) < 2 {
+        errors.push(Error::invalid(&at.child("count"), "", "should be at least 2"));
+    }
+    if series.text("lastObservedTime").is_empty() {
+        errors.push(Error::required(&at.child("lastObservedTime"), ""));
+    }
+}
+
+/// An update goes on with a series; all else stays. The series is looked at when it changes.
+fn update_new_form(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = basics(new, "reportingController");
+    if new.field("series") != old.field("series") {
+        series(&mut errors, new);
+    }
+    unchanged(&mut errors, new, old);
     errors
 }
 
@@ -200,12 +220,16 @@ fn unchanged(errors: &mut ErrorList, new: &Object, old: &Object) {
         ("involvedObject", "regarding"),
         ("reason", "reason"),
         ("message", "note"),
+        ("firstTimestamp", "deprecatedFirstTimestamp"),
+        ("lastTimestamp", "deprecatedLastTimestamp"),
+        ("count", "deprecatedCount"),
         ("type", "type"),
         ("eventTime", "eventTime"),
         ("action", "action"),
         ("related", "related"),
         ("reportingComponent", "reportingController"),
         ("reportingInstance", "reportingInstance"),
+        ("source", "deprecatedSource"),
     ];
     for (field, shown) in fields {
         if new.field(field) != old.field(field) {
@@ -245,7 +269,7 @@ fn convert(event: &mut Object, api_version: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{cells, row, texts};
+    use crate::testing::{Rules, cells, check_create, check_defaults, check_update, row};
 
     fn event() -> Value {
         json!({
@@ -289,9 +313,71 @@ mod tests {
 
     #[test]
     fn stands_with_its_object() {
-        let mut object = event();
-        object["involvedObject"]["namespace"] = json!("other");
-        let errors = texts(&(row("", "events").strategy.validate)(&object));
-        assert_eq!(errors, ["involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"]);
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            (
+                "involvedObject.namespace = other",
+                &["involvedObject.namespace: Invalid value: \"other\": does not match event.namespace"],
+            ),
+            (
+                "involvedObject.namespace = null",
+                &["involvedObject.namespace: Invalid value: \"\": does not match event.namespace"],
+            ),
+            ("involvedObject.namespace = null ; metadata.namespace = default", &[]),
+        ];
+        check_create(row("", "events"), &event(), rules);
+    }
+
+    fn new_event() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": { "name": "web.1", "namespace": "d" },
+            "involvedObject": { "kind": "Pod", "name": "web", "namespace": "d" }, "reason": "Started", "action": "Start",
+            "message": "m", "type": "Normal", "eventTime": "2026-11-20T23:50:00.000000Z",
+            "reportingComponent": "a.example/b", "reportingInstance": "b-1",
+        })
+    }
+
+    #[test]
+    fn the_newer_view_asks_for_more() {
+        let rows = row("events.k8s.io", "events");
+        let long = |field: &str, length: usize| format!("{field} = {}", "x".repeat(length));
+        let (instance, action, reason, note) =
+            (long("reportingInstance", 129), long("action", 129), long("reason", 129), long("message", 1025));
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("eventTime = null", &["eventTime: Required value"]),
+            ("reportingComponent = null", &["reportingController: Required value"]),
+            ("reportingComponent = /b", &["reportingController: Invalid value: \"/b\": prefix part must be non-empty"]),
+            ("reportingInstance = null", &["reportingInstance: Required value"]),
+            ("action = null", &["action: Required value"]),
+            ("reason = null", &["reason: Required value"]),
+            (&instance, &["reportingInstance: Invalid value: \"\": can have at most 128 characters"]),
+            (&action, &["action: Invalid value: \"\": can have at most 128 characters"]),
+            (&reason, &["reason: Invalid value: \"\": can have at most 128 characters"]),
+            (&note, &["message: Invalid value: \"\": can have at most 1024 characters"]),
+            ("type = Odd", &["type: Invalid value: \"\": has invalid value: Odd"]),
+            (
+                "count = 1 ; source.host = n ; firstTimestamp = 2026-11-20T23:50:00Z",
+                &[
+                    "deprecatedFirstTimestamp: Invalid value: \"\": needs to be unset",
+                    "deprecatedCount: Invalid value: \"\": needs to be unset",
+                    "deprecatedSource: Invalid value: \"\": needs to be unset",
+                ],
+            ),
+            ("series = {\"count\":2,\"lastObservedTime\":\"2026-11-20T23:50:00.000000Z\"}", &[]),
+            (
+                "series = {\"count\":1}",
+                &["series.count: Invalid value: \"\": should be at least 2", "series.lastObservedTime: Required value"],
+            ),
+        ];
+        check_create(rows, &new_event(), rules);
+        let updates: Rules<'_> = &[
+            ("series = {\"count\":2,\"lastObservedTime\":\"2026-11-20T23:50:00.000000Z\"}", &[]),
+            ("series = {\"count\":2}", &["series.lastObservedTime: Required value"]),
+            ("message = other", &["note: Invalid value: \"other\": field is immutable"]),
+            ("count = 2", &["deprecatedCount: Invalid value: 2: field is immutable"]),
+        ];
+        check_update(rows, &new_event(), updates);
+        check_defaults(rows, &new_event(), &[("type = null", "type = Normal")]);
     }
 }

@@ -29,7 +29,7 @@ pub const ROWS: &[Resource] = &[Resource {
         default: |o| object_mut(o).default_text("preemptionPolicy", "PreemptLowerPriority"),
         validate: validate_priority,
         validate_update: |new, old| {
-            let mut errors = validate_priority(new);
+            let mut errors = ErrorList::new();
             if new.int("value").unwrap_or(0) != old.int("value").unwrap_or(0) {
                 errors.push(Error::forbidden(&Path::new("value"), "may not be changed in an update."));
             }
@@ -93,6 +93,8 @@ pub const NODE_ROWS: &[Resource] = &[Resource {
             check::immutable(&mut errors, &Path::default(), new, old, "handler");
             errors
         },
+        generation_changed: None,
+        allow_unconditional_update: false,
         ..Strategy::PLAIN
     },
     ..Resource::cluster("node.k8s.io", "v1", "runtimeclasses", "runtimeclass", "RuntimeClass")
@@ -110,7 +112,11 @@ fn validate_runtime(class: &Object) -> ErrorList {
     if !scheduling.is_null() {
         let at = Path::new("scheduling");
         check::labels(&mut errors, &at.child("nodeSelector"), scheduling.field("nodeSelector"));
-        affinity::validate_tolerations(&mut errors, &at.child("tolerations"), scheduling.list("tolerations"));
+        let (at, tolerations) = (at.child("tolerations"), scheduling.list("tolerations"));
+        affinity::validate_tolerations(&mut errors, &at, tolerations);
+        for (i, toleration) in tolerations.iter().enumerate().filter(|(i, t)| tolerations[..*i].contains(t)) {
+            errors.push(Error::duplicate(&at.index(i), toleration.clone()));
+        }
     }
     errors
 }
@@ -119,30 +125,88 @@ fn validate_runtime(class: &Object) -> ErrorList {
 mod tests {
     use serde_json::json;
 
-    use crate::testing::{cells, create_errors, defaulted, row, update_errors};
+    use crate::testing::{Rules, cells, check_create, check_defaults, check_update, defaulted, row};
 
     #[test]
-    fn priorities() {
+    fn priority_rules() {
         let classes = row("scheduling.k8s.io", "priorityclasses");
-        let object = |name: &str, value: i64| json!({ "metadata": { "name": name }, "value": value });
-        let got = defaulted(classes, object("high", 7));
-        assert_eq!(cells(classes, &got), ["high", "7", "false", "<unknown>", "PreemptLowerPriority"]);
-        assert_eq!(create_errors(classes, object("system-node-critical", 2_000_001_000)), [""; 0]);
-        let refused = [
+        let base = json!({ "metadata": { "name": "high" }, "value": 7 });
+        let reserved = |why: &str| {
+            format!(
+                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. \
+                 error: {why}"
+            )
+        };
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("value = 1000000000", &[]),
             (
-                object("huge", 2_000_000_000),
-                "value: Forbidden: maximum allowed value of a user defined priority is 1000000000",
+                "value = 1000000001",
+                &["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
+            ),
+            ("preemptionPolicy = Never", &[]),
+            (
+                "preemptionPolicy = Later",
+                &["preemptionPolicy: Unsupported value: \"Later\": supported values: \"PreemptLowerPriority\", \
+                   \"Never\""],
+            ),
+            ("metadata.name = system-node-critical ; value = 2000001000", &[]),
+            ("metadata.name = system-mine", &[&reserved("system-mine is not a known system priority class")]),
+            (
+                "metadata.name = system-node-critical",
+                &[&reserved("value of system-node-critical PriorityClass must be 2000001000")],
             ),
             (
-                object("system-mine", 1),
-                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. \
-                 error: system-mine is not a known system priority class",
+                "metadata.name = system-cluster-critical ; value = 2000000000 ; globalDefault = true",
+                &[&reserved("globalDefault of system-cluster-critical PriorityClass must be false")],
             ),
         ];
-        for (object, want) in refused {
-            assert_eq!(create_errors(classes, object), [want]);
-        }
-        let errors = update_errors(classes, got, |o| o["value"] = json!(8));
-        assert_eq!(errors, ["value: Forbidden: may not be changed in an update."]);
+        check_create(classes, &base, rules);
+        let updates: Rules<'_> = &[
+            ("globalDefault = true ; description = d", &[]),
+            ("value = 8", &["value: Forbidden: may not be changed in an update."]),
+            ("preemptionPolicy = Never", &["preemptionPolicy: Invalid value: \"Never\": field is immutable"]),
+        ];
+        check_update(classes, &base, updates);
+        check_defaults(classes, &base, &[("", "preemptionPolicy = PreemptLowerPriority")]);
+        let want = ["high", "7", "false", "<unknown>", "PreemptLowerPriority"];
+        assert_eq!(cells(classes, &defaulted(classes, base)), want);
+    }
+
+    #[test]
+    fn runtime_rules() {
+        let classes = row("node.k8s.io", "runtimeclasses");
+        let toleration = json!({ "key": "a", "operator": "Exists" });
+        let base = json!({ "metadata": { "name": "k" }, "handler": "kata", "overhead": { "podFixed": { "cpu": "0.5" } },
+            "scheduling": { "nodeSelector": { "a": "b" }, "tolerations": [toleration] } });
+        let twice = format!("scheduling.tolerations[1] = {toleration}");
+        let duplicate = format!("scheduling.tolerations[1]: Duplicate value: {toleration}");
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("overhead = null ; scheduling = null", &[]),
+            ("handler = a.b", &["handler: Invalid value: \"a.b\": must not contain dots"]),
+            (
+                "overhead.podFixed.cpu = -1",
+                &["overhead.podFixed[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"],
+            ),
+            (
+                "scheduling.nodeSelector.a = b c",
+                &[
+                    "scheduling.nodeSelector: Invalid value: \"b c\": a valid label must be an empty string or consist of \
+                   alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
+                   'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+                   '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+                ],
+            ),
+            (&twice, &[&duplicate]),
+        ];
+        check_create(classes, &base, rules);
+        let updates: Rules<'_> = &[
+            ("metadata.labels.a = b", &[]),
+            ("handler = runc", &["handler: Invalid value: \"runc\": field is immutable"]),
+        ];
+        check_update(classes, &base, updates);
+        check_defaults(classes, &base, &[("", "overhead.podFixed.cpu = 500m")]);
+        assert_eq!(cells(classes, &base), ["k", "kata", "<unknown>"]);
     }
 }

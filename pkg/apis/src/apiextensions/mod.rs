@@ -3,6 +3,7 @@
 mod definition;
 mod schema;
 mod service;
+mod standard;
 mod version;
 
 use crate::resource::Resource;

@@ -34,6 +34,30 @@ fn names_are_unique() {
     no_duplicates("short name", short.iter().map(String::as_str));
 }
 
+/// A server with default settings serves every stable version of a kind that can be listed, and no alpha or beta.
+#[test]
+fn stable_kinds_are_served_and_no_others() {
+    let is_stable = |version: &str| version.strip_prefix('v').is_some_and(|n| n.bytes().all(|c| c.is_ascii_digit()));
+    const DISCOVERY: [&str; 4] = ["APIGroup", "APIGroupDiscovery", "APIResource", "PartialObjectMetadata"];
+    let types = include_str!("../../../../api/schema/types.tsv");
+    let names = types.lines().filter_map(|line| line.strip_prefix("T\t")).filter_map(|line| line.split('\t').next());
+    let mut listed = 0;
+    for name in names {
+        let mut parts = name.rsplit('.');
+        let (Some(kind), Some(version)) = (parts.next().and_then(|kind| kind.strip_suffix("List")), parts.next())
+        else {
+            continue;
+        };
+        if is_stable(version) && !kind.is_empty() && !DISCOVERY.contains(&kind) {
+            listed += 1;
+            assert!(all().iter().any(|r| r.kind == kind && r.versions.contains(&version)), "{name} is served");
+        }
+    }
+    assert!(listed > 60, "{listed} kinds can be listed");
+    let versions = all().iter().flat_map(|r| r.versions.iter().map(move |v| (r.plural, *v)));
+    assert_eq!(versions.filter(|(_, version)| !is_stable(version)).collect::<Vec<_>>(), []);
+}
+
 #[test]
 fn storage_is_served() {
     for row in all() {
