@@ -12,7 +12,7 @@ const V2_REF: &str = "#/definitions/";
 fn document(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api/openapi-spec").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&text).expect("a document is JSON")
 }
 
 /// A walk over the fields of one kind after the other.
