@@ -155,7 +155,7 @@ impl<T: Cached> Sink<T> for Arc<Core<T>> {
             let same = state.get(&key).is_some_and(|old| old.resource_version() == object.resource_version());
             if !same {
                 changes += 1;
-                state.set(key, Some(Arc::new(object)));
+                state.set(key, Some(kept(object)));
             }
         }
         changes += gone.len() as u64;
@@ -171,7 +171,7 @@ impl<T: Cached> Sink<T> for Arc<Core<T>> {
 
     fn upsert(&mut self, object: T) {
         let key = ObjectKey::of(&object);
-        self.state.write().set(key, Some(Arc::new(object)));
+        self.state.write().set(key, Some(kept(object)));
     }
 
     fn delete(&mut self, object: T) {
@@ -180,7 +180,7 @@ impl<T: Cached> Sink<T> for Arc<Core<T>> {
         if state.get(&key).is_some() {
             // Subscribers see the object as it was at its deletion, not an older state.
             let namespace = state.objects.entry(key.namespace.clone()).or_default();
-            if let Some(old) = namespace.insert(key.name.clone(), Arc::new(object)) {
+            if let Some(old) = namespace.insert(key.name.clone(), kept(object)) {
                 let last = namespace[&key.name].clone();
                 for index in &mut state.indices {
                     index.remove(&key, &old);
@@ -190,6 +190,12 @@ impl<T: Cached> Sink<T> for Arc<Core<T>> {
             state.set(key, None);
         }
     }
+}
+
+/// An object as it is held: without what no loop reads.
+fn kept<T: Cached>(mut object: T) -> Arc<T> {
+    object.forget_owners();
+    Arc::new(object)
 }
 
 /// A reading handle to an informer's contents. Cheap to clone; holding one keeps the informer running.
