@@ -2,6 +2,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use mvcc::{Record, Revision};
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Map, Value};
 
 use crate::Attributes;
@@ -103,6 +104,11 @@ struct Derived {
     encoding: Slot,
 }
 
+static DECODES: LazyLock<Counter> = LazyLock::new(|| {
+    let help = "Stored objects that were parsed. Reads of the stored version in JSON parse none.";
+    component_base::metrics::register("coracle_storage_object_decodes", help, Counter::default())
+});
+
 static NO_ATTRIBUTES: LazyLock<Attributes> = LazyLock::new(Attributes::default);
 
 impl StoredObject {
@@ -161,8 +167,10 @@ impl StoredObject {
         Self::new(Arc::new(self.record.restamped(revision)))
     }
 
-    /// Parses the body. What the store holds was written by [`NewObject::encode`] and is JSON.
+    /// Parses the body. What the store holds was written by [`NewObject::encode`] and is JSON. Counted: nothing on the way
+    /// of a GET or LIST in the stored version may need it.
     pub fn decode(&self) -> Value {
+        DECODES.inc();
         serde_json::from_slice(self.body()).unwrap_or_else(|error| {
             tracing::error!(key = self.key(), %error, "a stored object is not JSON");
             Value::Null

@@ -3,7 +3,7 @@
 use apimachinery::meta::ObjectExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Api, MAPS, config_map};
+use crate::support::{Api, MAPS, PATIENCE, config_map};
 
 fn names(list: &Value) -> Vec<String> {
     list["items"].as_array().unwrap().iter().map(|item| item.name().to_owned()).collect()
@@ -33,6 +33,44 @@ async fn pages_are_of_one_revision_whatever_is_written_meanwhile() {
     let both = format!("{}&resourceVersion=5", next(&first));
     let text = "specifying resource version is not allowed when using continue";
     assert_eq!(api.get(&both).await.refused(400), text);
+}
+
+#[tokio::test]
+async fn reading_parses_nothing() {
+    let api = Api::start().await;
+    for name in ["a", "b", "c"] {
+        api.post(MAPS, &config_map(name, "1")).await.expect(201);
+    }
+    let parsed = || {
+        let text = component_base::metrics::render();
+        let line = text.lines().find_map(|line| line.strip_prefix("coracle_storage_object_decodes_total "));
+        line.expect("the counter").parse::<u64>().unwrap()
+    };
+    // The other loops of the server have done with what was written.
+    let mut before = parsed();
+    let settled = async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            match parsed() {
+                now if now == before => return,
+                now => before = now,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("the server comes to rest");
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    assert_eq!(api.get_as(&format!("{MAPS}/a"), protobuf).await.code, 200);
+    let once = parsed();
+    assert_eq!(once, before + 1, "the first reader of another encoding has it made");
+    for _ in 0..10 {
+        api.get(&format!("{MAPS}/a")).await.expect(200);
+        assert_eq!(names(&api.get(MAPS).await.expect(200)), ["a", "b", "c"]);
+        assert_eq!(names(&api.get(&format!("{MAPS}?limit=2")).await.expect(200)), ["a", "b"]);
+        let chosen = format!("{MAPS}?labelSelector=x!%3Dy&fieldSelector=metadata.name!%3Db");
+        assert_eq!(names(&api.get(&chosen).await.expect(200)), ["a", "c"]);
+        assert_eq!(api.get_as(&format!("{MAPS}/a"), protobuf).await.code, 200);
+    }
+    assert_eq!(parsed(), once);
 }
 
 #[tokio::test]
