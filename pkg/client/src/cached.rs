@@ -235,11 +235,6 @@ mod tests {
              &labelSelector=a%20in%20%28b%2Cc%29&limit=500"
         );
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn typed_objects_forget_their_owners() {
