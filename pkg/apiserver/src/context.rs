@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apimachinery::managed::MANAGER_LENGTH_MAX;
-use apimachinery::{ApiError, ApiResult, GroupVersionKind, UserInfo, field};
+use apimachinery::{ApiError, ApiResult, UserInfo};
 use http::HeaderMap;
 use http::header::USER_AGENT;
 use http::request::Parts;
@@ -47,21 +47,18 @@ impl Context<'_> {
             namespace: &self.info.namespace,
             name: &self.info.name,
             user: &self.user,
-            field_manager: self.field_manager()?,
-            dry_run: self.query.dry_run()?,
+            field_manager: self.field_manager(),
+            dry_run: self.query.dry_run(),
             admission: &*self.server.config.admission,
             warnings: std::sync::Mutex::default(),
         })
     }
 
     /// The name under which the caller owns what it writes: `fieldManager`, or the client's name out of `User-Agent`.
-    fn field_manager(&self) -> ApiResult<&str> {
+    fn field_manager(&self) -> &str {
         match self.query.get("fieldManager") {
-            "" => Ok(agent_name(self.headers())),
-            name => match manager_errors(name) {
-                errors if errors.is_empty() => Ok(name),
-                errors => Err(ApiError::invalid(&GroupVersionKind::new(META, "v1", self.options_kind()), "", &errors)),
-            },
+            "" => agent_name(self.headers()),
+            name => name,
         }
     }
 
@@ -87,20 +84,6 @@ fn agent_name(headers: &HeaderMap) -> &str {
     let name = agent.split('/').next().unwrap_or("");
     // Header texts are visible ASCII: every byte is a character.
     &name[..name.len().min(MANAGER_LENGTH_MAX)]
-}
-
-fn manager_errors(name: &str) -> field::ErrorList {
-    let path = field::Path::new("fieldManager");
-    let mut errors = field::ErrorList::new();
-    if name.len() > MANAGER_LENGTH_MAX {
-        errors.push(field::Error::too_long(&path, MANAGER_LENGTH_MAX));
-    }
-    let printable = |c: char| !c.is_control() && (c == ' ' || !c.is_whitespace());
-    for (at, c) in name.char_indices().filter(|(_, c)| !printable(*c)) {
-        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
-        errors.push(field::Error::invalid(&path, name, why));
-    }
-    errors
 }
 
 /// The answer to a method that an endpoint does not have.

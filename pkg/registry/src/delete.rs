@@ -31,6 +31,8 @@ pub enum Propagation {
 pub struct DeleteOptions {
     pub grace_period_seconds: Option<i64>,
     pub propagation: Option<Propagation>,
+    /// The old way to say it, which `propagation` follows. Who says `false` hears by a 202 that the deletion waits.
+    pub orphan_dependents: Option<bool>,
     pub uid: Option<String>,
     pub resource_version: Option<String>,
 }
@@ -71,7 +73,7 @@ impl Registry {
         }
         match outcome {
             Outcome::Deleted(stored) => {
-                self.services.release(call.resource, &stored);
+                self.services.release(call.resource, &stored).await;
                 Ok(Deleted { body: stored.body().clone(), gone: true })
             }
             Outcome::Put(stored) | Outcome::Unchanged(Some(stored)) => {

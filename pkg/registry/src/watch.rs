@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use apimachinery::ApiResult;
 use apimachinery::watch::EventType;
-use apimachinery::{ApiError, ApiResult};
 use apis::resource::Resource;
 use futures::Stream;
-use storage::{At, EventKind, ListOptions, StorageError, StoredObject, WatchEnd};
+use storage::{At, EventKind, ListOptions, Storage, StorageError, StoredObject, WatchEnd};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::errors::{from_storage, parse_revision, too_old};
@@ -49,6 +49,7 @@ pub struct Watch {
     bookmarks: Option<Interval>,
     told: u64,
     inner: storage::Watch,
+    storage: Storage,
     ended: bool,
 }
 
@@ -117,6 +118,7 @@ impl Registry {
             bookmarks,
             told: from,
             inner,
+            storage: self.storage.clone(),
             ended: false,
         })
     }
@@ -157,6 +159,14 @@ impl Watch {
             },
         }?;
         Some(WatchEvent::Change { kind, object: event.object })
+    }
+
+    fn last_word(&self, end: WatchEnd) -> Option<ApiResult<WatchEvent>> {
+        match end {
+            WatchEnd::Lagged => Some(Err(too_old(self.told, self.storage.compacted().get()))),
+            // The server goes down: clients come back to the next one.
+            _ => None,
+        }
     }
 
     /// What to tell a watcher whose time is over: how far it is, if it wants to know and does not know yet.
@@ -208,7 +218,7 @@ impl Stream for Watch {
                 }
                 Some(Err(end)) => {
                     this.ended = true;
-                    return Poll::Ready(ended(end, this.told));
+                    return Poll::Ready(this.last_word(end));
                 }
                 None => {
                     this.ended = true;
@@ -217,13 +227,5 @@ impl Stream for Watch {
             }
         }
         this.poll_bookmark(context).map(|event| Some(Ok(event)))
-    }
-}
-
-fn ended(end: WatchEnd, told: u64) -> Option<ApiResult<WatchEvent>> {
-    match end {
-        WatchEnd::Lagged => Some(Err(ApiError::expired(format!("too old resource version: {told}")))),
-        // The server goes down: clients come back to the next one.
-        _ => None,
     }
 }

@@ -271,3 +271,18 @@ async fn users_without_groups_and_schemas_without_levels_are_caught() {
     let request = Attributes::resource(&master, "get", "", "pods");
     assert_eq!(fairness.enter(&request, None, 1).await.0.unwrap().name(), "exempt");
 }
+
+/// Prints what a request pays that finds a seat: `cargo test -p apiserver --release what_an_entry -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn what_an_entry_costs() {
+    let fairness = Arc::new(Fairness::default());
+    for user in [UserInfo::new("admin", ["system:masters"]), UserInfo::new("bob", [])] {
+        let request = Attributes { namespace: "a", ..Attributes::resource(&user, "get", "", "pods") };
+        let (rounds, started) = (1_000_000, Instant::now());
+        for _ in 0..rounds {
+            drop(fairness.enter(&request, Some(SHORT), 1).await);
+        }
+        println!("{}: {} ns", user.name, started.elapsed().as_nanos() / rounds);
+    }
+}

@@ -52,20 +52,8 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// `dryRun=All`, and nothing else but it.
-    pub fn dry_run(&self) -> ApiResult<bool> {
-        let mut asked = false;
-        for value in self.all("dryRun") {
-            match value {
-                "All" => asked = true,
-                "" => {}
-                other => {
-                    return Err(ApiError::bad_request(format!(
-                        "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-                    )));
-                }
-            }
-        }
-        Ok(asked)
+    /// `dryRun=All`. Other values are refused where options are checked.
+    pub fn dry_run(&self) -> bool {
+        self.all("dryRun").any(|value| value == "All")
     }
 }

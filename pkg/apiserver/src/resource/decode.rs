@@ -73,7 +73,7 @@ pub async fn object(context: &Context<'_>, kind: &GroupVersionKind, body: Reques
 }
 
 pub fn object_of_bytes(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Body> {
-    let validation = field_validation(context)?;
+    let validation = field_validation(context);
     let Decoded { mut object, duplicates } = tree(context, kind, bytes)?;
     if !object.is_object() {
         let text = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";

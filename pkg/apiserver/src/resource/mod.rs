@@ -45,6 +45,9 @@ async fn answer(context: &Context<'_>, body: RequestBody) -> ApiResult<Response>
     let rows = context.registry().rows();
     let found = rows.find(info.group, info.version, info.resource).ok_or_else(ApiError::page_not_found)?;
     check_scope(context, found)?;
+    if matches!(info.verb, "create" | "update" | "patch") {
+        options::check_write(context)?;
+    }
     if !info.subresource.is_empty() {
         return Box::pin(subresource::serve(context, found, body)).await;
     }

@@ -1,6 +1,7 @@
 //! The options of requests: out of the query, and for deletions out of the body.
 
 use apimachinery::fields::FieldSelector;
+use apimachinery::managed::MANAGER_LENGTH_MAX;
 use apimachinery::meta::{ObjectExt as _, object_mut};
 use apimachinery::{ApiError, ApiResult, GroupVersionKind, field};
 use registry::{DeleteOptions, Found, ListQuery, Propagation, Selection, WatchQuery};
@@ -24,19 +25,50 @@ pub fn invalid(kind: &str, error: field::Error) -> ApiError {
     ApiError::invalid(&GroupVersionKind::new(META, "v1", kind), "", &vec![error])
 }
 
-pub fn field_validation(context: &Context<'_>) -> ApiResult<FieldValidation> {
-    match context.query.get("fieldValidation") {
-        "" | "Warn" => Ok(FieldValidation::Warn),
-        "Strict" => Ok(FieldValidation::Strict),
-        "Ignore" => Ok(FieldValidation::Ignore),
-        other => {
-            let path = field::Path::new("fieldValidation");
-            Err(invalid(
-                context.options_kind(),
-                field::Error::not_supported(&path, other, &["", "Ignore", "Strict", "Warn"]),
-            ))
-        }
+const VALIDATIONS: [(&str, FieldValidation); 4] = [
+    ("", FieldValidation::Warn),
+    ("Ignore", FieldValidation::Ignore),
+    ("Strict", FieldValidation::Strict),
+    ("Warn", FieldValidation::Warn),
+];
+
+/// What to do with fields that the kind does not have. What is none of the modes was refused by [`check_write`].
+pub fn field_validation(context: &Context<'_>) -> FieldValidation {
+    let asked = context.query.get("fieldValidation");
+    VALIDATIONS.iter().find(|(name, _)| *name == asked).map_or(FieldValidation::Warn, |(_, mode)| *mode)
+}
+
+/// Refuses wrong options of a create, update or patch, all that are wrong at once.
+pub fn check_write(context: &Context<'_>) -> ApiResult<()> {
+    let query = &context.query;
+    let mut errors = manager_errors(query.get("fieldManager"));
+    let dry_runs = dry_runs(context);
+    if dry_runs.iter().any(|value| *value != "All") {
+        errors.push(field::Error::not_supported(&field::Path::new("dryRun"), dry_runs, &["All"]));
     }
+    let validation = query.get("fieldValidation");
+    if !VALIDATIONS.iter().any(|(name, _)| *name == validation) {
+        let path = field::Path::new("fieldValidation");
+        errors.push(field::Error::not_supported(&path, validation, &VALIDATIONS.map(|(name, _)| name)));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(&GroupVersionKind::new(META, "v1", context.options_kind()), "", &errors))
+}
+
+fn manager_errors(name: &str) -> field::ErrorList {
+    let path = field::Path::new("fieldManager");
+    let mut errors = field::ErrorList::new();
+    if name.len() > MANAGER_LENGTH_MAX {
+        errors.push(field::Error::too_long(&path, MANAGER_LENGTH_MAX));
+    }
+    let printable = |c: char| !c.is_control() && (c == ' ' || !c.is_whitespace());
+    for (at, c) in name.char_indices().filter(|(_, c)| !printable(*c)) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(field::Error::invalid(&path, name, why));
+    }
+    errors
 }
 
 fn selection(context: &Context<'_>, found: Found) -> ApiResult<Selection> {
@@ -171,6 +203,7 @@ pub fn delete_of_tree(tree: &Value) -> ApiResult<DeleteOptions> {
     Ok(DeleteOptions {
         grace_period_seconds: tree.i64_at("gracePeriodSeconds"),
         propagation: known.map(|(_, propagation)| *propagation).or_else(|| orphan.map(orphaning)),
+        orphan_dependents: orphan,
         uid: text("preconditions/uid"),
         resource_version: text("preconditions/resourceVersion"),
     })

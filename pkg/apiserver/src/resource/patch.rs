@@ -38,7 +38,7 @@ pub fn type_of(context: &Context<'_>) -> ApiResult<PatchType> {
 impl Patch {
     /// Reads a patch of any kind but server-side apply, which is a [`Configuration`].
     pub fn read(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Self> {
-        let validation = field_validation(context)?;
+        let validation = field_validation(context);
         if context.query.find("force").is_some() {
             let why = "may not be specified for non-apply patch";
             return Err(invalid("PatchOptions", field::Error::forbidden(&field::Path::new("force"), why)));
@@ -104,7 +104,7 @@ pub struct Configuration {
 impl Configuration {
     /// Reads YAML or JSON.
     pub fn read(context: &Context<'_>, bytes: &Bytes) -> ApiResult<Self> {
-        let validation = field_validation(context)?;
+        let validation = field_validation(context);
         if context.query.get("fieldManager").is_empty() {
             let path = field::Path::new("fieldManager");
             return Err(invalid("PatchOptions", field::Error::required(&path, "is required for apply patch")));

@@ -71,7 +71,7 @@ async fn eviction(context: &Context<'_>, found: Found, body: RequestBody) -> Api
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     let deletion = object.get("deleteOptions").cloned().unwrap_or(Value::Null);
-    let dry_run = context.query.dry_run()? || !deletion.array_at("dryRun").is_empty();
+    let dry_run = context.query.dry_run() || !deletion.array_at("dryRun").is_empty();
     let call = Call { dry_run, ..context.call(found, "eviction")? };
     context.registry().evict(&call, &object, &options::delete_of_tree(&deletion)?).await?;
     created(context, &call)

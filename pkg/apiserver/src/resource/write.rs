@@ -128,7 +128,7 @@ pub async fn delete(context: &Context<'_>, found: Found, body: RequestBody) -> A
     let call = Call { dry_run, ..context.call(found, "")? };
     let deleted = context.registry().delete(&call, &options).await?;
     let mut response = if !deleted.gone || ANSWER_DELETED.contains(&found.resource.plural) {
-        let waits = !deleted.gone && options.propagation == Some(registry::Propagation::Background);
+        let waits = !deleted.gone && options.orphan_dependents == Some(false);
         let code = if waits { StatusCode::ACCEPTED } else { StatusCode::OK };
         render::object(context, found, deleted.body, code, media)?
     } else {

@@ -333,6 +333,37 @@ async fn deletion_options_that_do_not_go_together_are_refused() {
 }
 
 #[tokio::test]
+async fn options_of_writes_are_refused_all_at_once() {
+    let (api, _) = prepared().await;
+    let long = "x".repeat(129);
+    let dry = r#"dryRun: Unsupported value: ["Some"]: supported values: "All""#;
+    let mode = r#"fieldValidation: Unsupported value: "Odd": supported values: "", "Ignore", "Strict", "Warn""#;
+    let length = "fieldManager: Too long: may not be more than 128 bytes";
+    for (query, want) in [
+        ("dryRun=Some".to_owned(), dry.to_owned()),
+        ("dryRun=".to_owned(), dry.replace("Some", "")),
+        ("dryRun=All&dryRun=Some".to_owned(), dry.replace("\"Some\"", "\"All\",\"Some\"")),
+        ("fieldValidation=Odd".to_owned(), mode.to_owned()),
+        (format!("fieldManager={long}"), length.to_owned()),
+        (
+            "fieldManager=a%07b".to_owned(),
+            r#"fieldManager: Invalid value: "a\u0007b": invalid character U+0007 (at position 1)"#.to_owned(),
+        ),
+        (format!("fieldManager={long}&dryRun=Some&fieldValidation=Odd"), format!("[{length}, {dry}, {mode}]")),
+    ] {
+        let one = format!("{MAPS}/a?{query}");
+        let object = config_map("a", "1");
+        for (kind, answer) in [
+            ("CreateOptions", api.post(&format!("{MAPS}?{query}"), &object).await),
+            ("UpdateOptions", api.put(&one, &object).await),
+            ("PatchOptions", api.merge(&one, &json!({})).await),
+        ] {
+            assert_eq!(answer.refused(422), invalid(kind, &want), "{query}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_dry_run_deletes_nothing_however_it_is_asked_for() {
     let (api, _) = prepared().await;
     let before = api.get(MAPS).await.expect(200);
@@ -347,6 +378,20 @@ async fn a_dry_run_deletes_nothing_however_it_is_asked_for() {
     assert_eq!(marked.finalizers(), ["orphan"], "the answer is as if");
     let after = api.get(MAPS).await.expect(200);
     assert_eq!(after, before, "nothing changed, not even the revision");
+}
+
+#[tokio::test]
+async fn only_who_says_by_the_old_option_that_dependents_go_hears_that_it_waits() {
+    let api = Api::start().await;
+    for (name, query, code) in
+        [("a", "orphanDependents=false", 202), ("b", "propagationPolicy=Background", 200), ("c", "", 200)]
+    {
+        let mut object = config_map(name, "1");
+        object["metadata"]["finalizers"] = json!(["example.com/wait"]);
+        api.post(MAPS, &object).await.expect(201);
+        let marked = api.delete(&format!("{MAPS}/{name}?{query}")).await.expect(code);
+        assert!(marked.is_deleting(), "{query}");
+    }
 }
 
 #[tokio::test]
