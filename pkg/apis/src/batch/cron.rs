@@ -20,8 +20,21 @@ const FIELDS: [Field; 5] = [
 
 const DESCRIPTORS: &[&str] = &["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
 
-/// The reason why `schedule` is none.
+/// The name of a time zone, as it is written in the database of IANA.
+pub fn is_time_zone(name: &str) -> bool {
+    let found = jiff::tz::TimeZone::get(name);
+    name == "UTC" || found.is_ok_and(|zone| zone.iana_name() == Some(name))
+}
+
+/// The reason why `schedule` is none. A time zone may stand before it: `CRON_TZ=Europe/Berlin 0 0 * * *`.
 pub fn check(schedule: &str) -> Result<(), String> {
+    let zoned = schedule.strip_prefix("CRON_").unwrap_or(schedule).strip_prefix("TZ=");
+    if let Some((zone, rest)) = zoned.and_then(|zoned| zoned.split_once(' ')) {
+        if !is_time_zone(zone) {
+            return Err(format!("provided bad location {zone}: unknown time zone {zone}"));
+        }
+        return check(rest.trim());
+    }
     if schedule.starts_with('@') {
         return descriptor(schedule);
     }
@@ -97,14 +110,26 @@ fn number(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, is_time_zone};
+
+    #[test]
+    fn time_zones() {
+        for good in ["UTC", "Europe/Berlin", "US/Eastern", "Etc/GMT+1"] {
+            assert!(is_time_zone(good), "{good}");
+        }
+        for bad in ["europe/berlin", "Nowhere", "../etc/passwd", "local"] {
+            assert!(!is_time_zone(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn schedules() {
         for good in ["* * * * *", "*/5 0-6,8 1 jan-mar MON", "@hourly", "@every 1h30m", "0 0 ? * 5/2"] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
+        assert_eq!(check("TZ=Europe/Berlin 0 0 * * *"), Ok(()));
         let bad = [
+            ("CRON_TZ=Nowhere 0 0 * * *", "provided bad location Nowhere: unknown time zone Nowhere"),
             ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
             ("61 * * * *", "end of range (61) above maximum (59): 61"),
             ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),

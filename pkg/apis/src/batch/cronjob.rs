@@ -4,12 +4,11 @@ use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
-use super::{cron, job};
+use super::{cron, job_spec};
 use crate::cells::{age, or_none, since};
 use crate::check;
 use crate::podspec::warnings::named_template_warnings;
 use crate::resource::{Column, Resource, Strategy};
-use crate::strategy::subdomain_name;
 use crate::tree::{Fill, Tree, spec_mut};
 use crate::workload::{self, CONTAINERS, IMAGES, SELECTOR, container_cells, selector_cell};
 
@@ -31,18 +30,7 @@ pub const ROW: Resource = Resource {
     strategy: Strategy {
         default,
         validate,
-        validate_update: |new, old| {
-            let mut errors = check_spec(new, new.field("spec").text("schedule") != old.field("spec").text("schedule"));
-            errors.retain(|e| e.path != "metadata.name");
-            errors
-        },
-        validate_name: |name, generate| {
-            let mut reasons = subdomain_name(name, generate);
-            if name.len() > NAME_MAX {
-                reasons.push(format!("must be no more than {NAME_MAX} characters"));
-            }
-            reasons
-        },
+        validate_update: |new, old| check_spec(new, Some(old.field("spec"))),
         warnings: |new, old| {
             let template = new.field("spec").field("jobTemplate").field("spec").field("template");
             named_template_warnings(new, old, "spec.jobTemplate.spec.template", template)
@@ -61,63 +49,80 @@ fn default(cronjob: &mut Object) {
     spec.default_value("suspend", || false.into());
     spec.default_value("successfulJobsHistoryLimit", || 3.into());
     spec.default_value("failedJobsHistoryLimit", || 1.into());
-    if let Some(template) = spec.sub("jobTemplate") {
-        template.default_value("metadata", || serde_json::json!({}));
-        if let Some(job) = template.sub("spec") {
-            workload::default_template(job);
-        }
-    }
+    let template = spec.sub_or_new("jobTemplate");
+    template.default_value("metadata", || serde_json::json!({}));
+    workload::default_template(template.sub_or_new("spec"));
 }
 
 fn validate(cronjob: &Object) -> ErrorList {
-    check_spec(cronjob, true)
-}
-
-/// The schedule is checked when it changes: what was once accepted stays.
-fn check_spec(cronjob: &Object, new_schedule: bool) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let (at, spec) = (Path::new("spec"), cronjob.field("spec"));
-    match spec.text("schedule") {
-        "" => errors.push(Error::required(&at.child("schedule"), "")),
-        schedule if new_schedule => check_schedule(&mut errors, &at.child("schedule"), schedule),
-        _ => {}
-    }
-    for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        check::nonnegative(&mut errors, &at, spec, field);
-    }
-    if let Some(zone) = spec.field("timeZone").as_str() {
-        time_zone(&mut errors, &at.child("timeZone"), zone);
-    }
-    check::choice(&mut errors, &at, spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
-    let job_at = at.child("jobTemplate").child("spec");
-    let job = spec.field("jobTemplate").field("spec");
-    job::validate_spec(&mut errors, &job_at, job);
-    if job.flag("manualSelector") {
-        let supported = &["nil", "false"];
-        errors.push(Error::not_supported(&job_at.child("manualSelector"), true, supported));
+    let mut errors = check_spec(cronjob, None);
+    if cronjob.name().len() > NAME_MAX {
+        let why = format!("must be no more than {NAME_MAX} characters");
+        errors.push(Error::invalid(&Path::new("metadata").child("name"), cronjob.name(), why));
     }
     errors
 }
 
-fn check_schedule(errors: &mut ErrorList, at: &Path, schedule: &str) {
-    if schedule.contains("TZ") {
-        let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-        errors.push(Error::invalid(at, schedule, why));
-    } else if let Err(why) = cron::check(schedule) {
-        errors.push(Error::invalid(at, schedule, why));
+/// `before` is the spec that was there: time zones that were accepted once stay.
+fn check_spec(cronjob: &Object, before: Option<&Value>) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (at, spec) = (Path::new("spec"), cronjob.field("spec"));
+    schedule(&mut errors, &at, spec, before);
+    check::nonnegative(&mut errors, &at, spec, "startingDeadlineSeconds");
+    if let Some(zone) = spec.field("timeZone").as_str()
+        && before.is_none_or(|before| before.field("timeZone") != zone)
+    {
+        time_zone(&mut errors, &at.child("timeZone"), zone);
+    }
+    check::choice(&mut errors, &at, spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
+    job_template(&mut errors, &at.child("jobTemplate").child("spec"), spec.field("jobTemplate").field("spec"));
+    for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        check::nonnegative(&mut errors, &at, spec, field);
+    }
+    errors
+}
+
+fn schedule(errors: &mut ErrorList, at: &Path, spec: &Value, before: Option<&Value>) {
+    let at = at.child("schedule");
+    let schedule = spec.text("schedule");
+    if schedule.is_empty() {
+        errors.push(Error::required(&at, ""));
+        return;
+    }
+    if let Err(why) = cron::check(schedule) {
+        errors.push(Error::invalid(&at, schedule, why));
+    }
+    let had_zone = before.is_some_and(|before| before.text("schedule").contains("TZ"));
+    let why = match (schedule.contains("TZ"), had_zone) {
+        (true, false) => "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        (true, true) if spec.has("timeZone") => "cannot use both timeZone field and TZ or CRON_TZ in schedule",
+        _ => return,
+    };
+    errors.push(Error::invalid(&at, schedule, why));
+}
+
+/// Jobs find their pods by labels of their own making.
+fn job_template(errors: &mut ErrorList, at: &Path, job: &Value) {
+    job_spec::validate_template(errors, at, job);
+    if job.has("selector") {
+        let why = "`selector` will be auto-generated";
+        errors.push(Error::invalid(&at.child("selector"), job.field("selector").clone(), why));
+    }
+    if job.flag("manualSelector") {
+        errors.push(Error::not_supported(&at.child("manualSelector"), true, &["nil", "false"]));
     }
 }
 
 fn time_zone(errors: &mut ErrorList, at: &Path, zone: &str) {
     if zone.is_empty() {
         errors.push(Error::invalid(at, zone, "timeZone must be nil or non-empty string"));
-    } else if zone.eq_ignore_ascii_case("local") {
-        errors.push(Error::invalid(
-            at,
-            zone,
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-        ));
-    } else if jiff::tz::TimeZone::get(zone).is_err() {
+        return;
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.push(Error::invalid(at, zone, why));
+    }
+    if zone != "Local" && !cron::is_time_zone(zone) {
         errors.push(Error::invalid(at, zone, format!("unknown time zone {zone}")));
     }
 }

@@ -2,7 +2,11 @@
 
 mod cron;
 mod cronjob;
+mod indexes;
 mod job;
+mod job_policies;
+mod job_spec;
+mod job_status;
 mod job_update;
 
 use crate::resource::{Resource, Subresource};
