@@ -44,7 +44,8 @@ fn tag(group: &str, version: &str) -> String {
     format!("{}_{version}", first.chain(letters).collect::<String>())
 }
 
-fn capital(word: &str) -> String {
+/// The word with its first letter in upper case.
+pub fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map(|c| c.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }

@@ -6,9 +6,19 @@ use serde_json::{Map, Value, json};
 
 use crate::definitions::Definitions;
 use crate::facts::{Facts, MergeRule};
+use crate::paths::capital;
 use crate::table::{default_json, is_listed, reference};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+/// Types of which one field says which other may be set: definition, that field, the others.
+const UNIONS: &[(&str, &str, &[&str])] = &[
+    ("io.k8s.api.core.v1.AppArmorProfile", "type", &["localhostProfile"]),
+    ("io.k8s.api.core.v1.SeccompProfile", "type", &["localhostProfile"]),
+    ("io.k8s.api.flowcontrol.v1.LimitResponse", "type", &["queuing"]),
+    ("io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", "type", &["exempt", "limited"]),
+    ("io.k8s.api.flowcontrol.v1.Subject", "kind", &["group", "serviceAccount", "user"]),
+];
 
 /// All schemas by definition name, as OpenAPI v3 has them.
 pub type Schemas = BTreeMap<String, Map<String, Value>>;
@@ -47,6 +57,11 @@ pub fn complete(definitions: &Definitions, facts: &Facts, group_versions: &[(Str
         if let Some(schema) = schemas.get_mut(&name) {
             schema.insert("x-kubernetes-group-version-kind".to_owned(), gvks.into());
         }
+    }
+    for (name, discriminator, fields) in UNIONS {
+        let values: Map<String, Value> = fields.iter().map(|f| ((*f).to_owned(), capital(f).into())).collect();
+        let union_ = json!([{"discriminator": discriminator, "fields-to-discriminateBy": values}]);
+        schemas.entry((*name).to_owned()).or_default().insert("x-kubernetes-unions".to_owned(), union_);
     }
     for schema in schemas.values_mut() {
         if schema.get("required").and_then(Value::as_array).is_some_and(Vec::is_empty) {

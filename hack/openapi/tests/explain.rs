@@ -157,6 +157,11 @@ fn extensions_tell_how_fields_merge() {
     }
     assert_eq!(property("PodSpec", "nodeSelector")["x-kubernetes-map-type"], "atomic");
     assert_eq!(property("Container", "command")["x-kubernetes-list-type"], "atomic");
+    let profile = &pods["components"]["schemas"]["io.k8s.api.core.v1.SeccompProfile"];
+    let union_ = serde_json::json!([{
+        "discriminator": "type", "fields-to-discriminateBy": {"localhostProfile": "LocalhostProfile"},
+    }]);
+    assert_eq!(profile["x-kubernetes-unions"], union_);
     let port = property("Container", "ports");
     assert_eq!(port["x-kubernetes-list-map-keys"], serde_json::json!(["containerPort", "protocol"]));
 }
