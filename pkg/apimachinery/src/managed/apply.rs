@@ -36,7 +36,7 @@ pub fn apply(updater: Updater<'_>, live: Option<&Value>, applied: Applied<'_>) -
     let live = live.unwrap_or(&new);
     let failed = |what: &str, why: &dyn std::fmt::Display| ApiError::new(500, "", format!("{what}: {why}"));
     let list = live.get("metadata").and_then(|metadata| metadata.get("managedFields"));
-    let mut managers = Managers::decode(list).map_err(|why| failed("failed to decode managed fields", &why))?;
+    let mut managers = updater.managers(list).map_err(|why| failed("failed to decode managed fields", &why))?;
     let shape = updater.shape(writer.api_version).unwrap_or(Shape::Deduced);
     if managers.is_empty() {
         own_all(updater, live, writer, &mut managers);

@@ -67,6 +67,20 @@ impl Types<'_> {
         FieldSet::from_nodes(nodes.collect())
     }
 
+    /// A set that was written when the schema had parts where it now has a whole: who owned parts owns the whole.
+    pub fn up_to_date(self, shape: Shape, set: FieldSet) -> FieldSet {
+        set.changed(|element, spot| {
+            if spot.below.is_empty() {
+                return;
+            }
+            match self.below(shape, element) {
+                (Shape::Leaf(_), _) => *spot = Spot::MEMBER,
+                (Shape::Deduced, _) => {}
+                (inner, _) => spot.below = self.up_to_date(inner, std::mem::take(&mut spot.below)),
+            }
+        })
+    }
+
     /// The shape below an element, and whether the element is a field of a struct.
     fn below(self, shape: Shape, element: &PathElement) -> (Shape, bool) {
         match element {

@@ -41,7 +41,7 @@ impl Writer<'_> {
 /// The `metadata.managedFields` of a new object. A list that came with it is taken as far as it holds.
 pub fn track_create(updater: Updater<'_>, new: &Value, writer: Writer<'_>) -> Option<Value> {
     let sent = list_of(new);
-    let managers = Managers::decode(sent).unwrap_or_default();
+    let managers = updater.managers(sent).unwrap_or_default();
     let nothing = Value::Object(Map::new());
     change(updater, &nothing, new, managers, writer)
 }
@@ -59,10 +59,10 @@ pub fn track_update(updater: Updater<'_>, old: &Value, new: &Value, writer: Writ
     if comparison.is_same() && !is_new {
         return before.cloned();
     }
-    let given = sent.filter(|_| is_new).and_then(|list| Managers::decode(Some(list)).ok());
+    let given = sent.filter(|_| is_new).and_then(|list| updater.managers(Some(list)).ok());
     let managers = match given.filter(|managers| !managers.is_empty()) {
         Some(managers) => managers,
-        None => Managers::decode(before).unwrap_or_default(),
+        None => updater.managers(before).unwrap_or_default(),
     };
     if managers.is_empty() {
         return None;

@@ -108,6 +108,17 @@ impl<'a> Updater<'a> {
         })
     }
 
+    /// Reads `metadata.managedFields`, with all sets as the schema is now.
+    pub(super) fn managers(self, list: Option<&Value>) -> Result<Managers, String> {
+        let mut managers = Managers::decode(list)?;
+        for entry in &mut managers.0 {
+            if let Some(shape) = self.shape(&entry.api_version) {
+                entry.fields = self.types().up_to_date(shape, std::mem::take(&mut entry.fields));
+            }
+        }
+        Ok(managers)
+    }
+
     /// What of `set` the endpoint does not reset.
     pub(super) fn settable(self, set: FieldSet) -> FieldSet {
         self.versions.filter().apply(set)
