@@ -1,13 +1,14 @@
 //! Drives a real cluster from outside, as a user would: the built binary, kubectl, real pods on real containerd.
 //!
 //! Everything runs in network, mount and process namespaces of its own, so that a run neither sees nor disturbs what
-//! else the machine does, and leaves nothing behind. `e2e [FILTER…]` runs the scenarios whose names contain a filter.
+//! else the machine does, and leaves nothing behind. `e2e [FILTER…]` runs the scenarios whose names contain a filter;
+//! `e2e conformance [FILTER…]` runs the conformance tests whose names do.
 
 pub mod cluster;
 pub mod host;
-pub mod kubectl;
 mod scenarios;
 
+pub use conformance::kubectl;
 pub use scenarios::kube_client;
 
 use std::time::Instant;
@@ -32,7 +33,11 @@ pub fn main() -> std::process::ExitCode {
 
 /// Runs all chosen scenarios on one cluster, in order, and answers how many failed.
 fn run() -> anyhow::Result<usize> {
-    let filters: Vec<String> = std::env::args().skip(1).collect();
+    let mut filters: Vec<String> = std::env::args().skip(1).collect();
+    if filters.first().is_some_and(|first| first == scenarios::CONFORMANCE) {
+        // The rest chooses among its tests.
+        filters.truncate(1);
+    }
     let chosen: Vec<_> = scenarios::ALL
         .iter()
         .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f)))

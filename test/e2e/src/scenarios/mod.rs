@@ -3,6 +3,7 @@
 mod cli;
 mod clients;
 mod config;
+mod conformant;
 mod crash;
 mod lifecycle;
 mod network;
@@ -17,6 +18,9 @@ pub use self::clients::kube_client;
 use crate::cluster::Cluster;
 
 pub type Scenario = fn(&mut Cluster) -> anyhow::Result<()>;
+
+/// The scenario that is many tests.
+pub const CONFORMANCE: &str = "conformance";
 
 pub const ALL: &[(&str, Scenario)] = &[
     ("web_deployment_is_reached_healed_scaled_and_rolled", web::deployment),
@@ -34,6 +38,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("roles_grant_and_nothing_else", cli::roles),
     ("quota_and_limits_hold", config::quota_and_limits),
     ("other_clients_work", clients::all),
+    (CONFORMANCE, conformant::all),
     ("mistakes_get_one_clear_line", wrong::all),
     ("loops_run_as_their_own_processes", processes::loops),
     ("kill_loses_nothing_acknowledged", crash::twenty_kills),
