@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -144,12 +144,11 @@ impl Shared {
         let is_http2 = session.alpn_protocol() == Some(b"h2");
         let (server, active) = (self.server.clone(), activity.clone());
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let (server, peer, active) = (server.clone(), peer.clone(), active.clone());
-            let running = active.begin();
+            let (server, peer, mut running) = (server.clone(), peer.clone(), active.begin());
             async move {
                 let response = pipeline::serve(server, request.map(RequestBody::Network), peer).await;
                 if response.extensions().get::<Patient>().is_some() {
-                    active.be_patient();
+                    running.be_patient(response.status() == StatusCode::SWITCHING_PROTOCOLS);
                 }
                 Ok::<Response<Answer>, Infallible>(response.map(|body| Answer::new(body, running)))
             }

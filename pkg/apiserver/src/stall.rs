@@ -29,8 +29,8 @@ pub struct Activity {
     /// When the last of them ended, in milliseconds after the opening.
     quiet_since: AtomicU64,
     quiet: Notify,
-    /// It carries a stream for a person, who may pause it.
-    patient: AtomicBool,
+    /// Streams for people, who may pause them: while there are any, nobody is hurried.
+    patient: AtomicUsize,
     limit: Duration,
     streams: Mutex<Vec<Weak<Mutex<Fetched>>>>,
     armed: AtomicBool,
@@ -52,7 +52,7 @@ impl Activity {
             running: AtomicUsize::new(0),
             quiet_since: AtomicU64::new(0),
             quiet: Notify::new(),
-            patient: AtomicBool::new(false),
+            patient: AtomicUsize::new(0),
             limit,
             streams: Mutex::default(),
             armed: AtomicBool::new(false),
@@ -63,12 +63,11 @@ impl Activity {
     /// Counts a request in; it is counted out when its answer is dropped.
     pub fn begin(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
-        Running(self.clone())
+        Running { activity: self.clone(), patient: false }
     }
 
-    /// From now on nobody is hurried.
-    pub fn be_patient(&self) {
-        self.patient.store(true, Ordering::Release);
+    fn is_patient(&self) -> bool {
+        self.patient.load(Ordering::Acquire) > 0
     }
 
     /// Returns when there was no request for `time`. Wakes nobody while requests run.
@@ -125,11 +124,25 @@ impl Activity {
 }
 
 /// A request that is counted as running.
-pub struct Running(Arc<Activity>);
+pub struct Running {
+    activity: Arc<Activity>,
+    patient: bool,
+}
+
+impl Running {
+    /// Its answer is for a person. `for_good`: the whole connection is given to it.
+    pub fn be_patient(&mut self, for_good: bool) {
+        self.activity.patient.fetch_add(1, Ordering::AcqRel);
+        self.patient = !for_good;
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let activity = &*self.0;
+        let activity = &*self.activity;
+        if self.patient {
+            activity.patient.fetch_sub(1, Ordering::AcqRel);
+        }
         let now = u64::try_from(activity.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         activity.quiet_since.store(now, Ordering::Release);
         if activity.running.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -151,8 +164,8 @@ enum Kind {
 
 impl Answer {
     pub fn new(body: ResponseBody, running: Running) -> Self {
-        let activity = &running.0;
-        if body.as_full().is_some() || activity.patient.load(Ordering::Acquire) {
+        let activity = &running.activity;
+        if body.as_full().is_some() || running.patient {
             return Self { kind: Kind::Whole(body), running };
         }
         let stream = Arc::new(Mutex::new(Fetched { body: Some(body), since: None }));
@@ -184,7 +197,7 @@ impl Body for Answer {
         let frame = Pin::new(body).poll_frame(context);
         if matches!(frame, Poll::Ready(Some(Ok(_)))) {
             stream.since = Some(Instant::now());
-            this.running.0.handed_out();
+            this.running.activity.handed_out();
         }
         frame
     }
@@ -224,8 +237,9 @@ impl<S> Socket<S> {
             return Poll::Pending;
         }
         self.stalled = None;
-        if self.activity.patient.load(Ordering::Acquire) {
-            return Poll::Pending;
+        if self.activity.is_patient() {
+            // Armed again, for the time after the pause.
+            return self.waits(context);
         }
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing"))
     }

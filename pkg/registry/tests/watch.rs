@@ -133,10 +133,11 @@ impl Watcher<'_> {
         Selection::parse(self.world.found("configmaps").resource, self.selector.0, self.selector.1).unwrap()
     }
 
-    fn watch(&self, from: u64) -> Result<Watch, apimachinery::ApiError> {
+    /// From a revision on, or without one from what there is.
+    fn watch(&self, from: Option<u64>) -> Result<Watch, apimachinery::ApiError> {
         let query = WatchQuery {
             selection: self.selection(),
-            resource_version: from.to_string(),
+            resource_version: from.map_or_else(String::new, |from| from.to_string()),
             allow_bookmarks: true,
             ..WatchQuery::default()
         };
@@ -152,11 +153,11 @@ impl Watcher<'_> {
             if end > 0 && from >= end {
                 return self.seen;
             }
-            from = match self.watch(from) {
+            from = match self.watch(Some(from)) {
                 Ok(watch) => self.follow(watch, from).await,
                 Err(error) => {
                     assert_eq!(error.reason(), "Expired", "{error}");
-                    self.list()
+                    self.begin_again().await
                 }
             };
         }
@@ -200,11 +201,34 @@ impl Watcher<'_> {
         };
         let told = segment.told;
         self.seen.segments.push(segment);
-        if expired { self.list() } else { told }
+        if expired { Box::pin(self.begin_again()).await } else { told }
+    }
+
+    /// After falling behind: by a list, or by a watch that begins with what there is.
+    async fn begin_again(&mut self) -> u64 {
+        self.seen.expired += 1;
+        if self.random.random_bool(0.5) {
+            return self.list();
+        }
+        let mut watch = self.watch(None).unwrap();
+        let mut items = Vec::new();
+        while let Some(event) = watch.next().await {
+            match event.unwrap() {
+                WatchEvent::Change { kind, object } => {
+                    assert_eq!(kind, EventType::Added);
+                    items.push(object.decode());
+                }
+                WatchEvent::Bookmark { revision, initial_end } => {
+                    assert!(initial_end, "the initial events are closed before anything else");
+                    self.seen.lists.push(Listed { revision, items });
+                    return self.follow(watch, revision).await;
+                }
+            }
+        }
+        panic!("the server goes on")
     }
 
     fn list(&mut self) -> u64 {
-        self.seen.expired += 1;
         let query = ListQuery { selection: self.selection(), ..ListQuery::default() };
         let found = self.world.found("configmaps");
         let page = self.world.registry.list(found.resource, Some("default"), &query).ok().unwrap();

@@ -128,6 +128,9 @@ impl Queues {
 
     /// The queue whose request is next, and how many seats that wants.
     pub fn next(&self) -> Option<(usize, u32)> {
+        if self.waiting == 0 {
+            return None;
+        }
         let count = self.all.len();
         let waiting = (0..count).map(|step| (self.turn + step) % count).filter(|at| !self.all[*at].waiting.is_empty());
         let queue = waiting.min_by_key(|at| self.all[*at].served)?;
