@@ -15,7 +15,7 @@ pub mod schema;
 pub mod strategy;
 pub mod tree;
 
-mod addresses;
+pub mod addresses;
 mod admissionregistration;
 mod apiextensions;
 mod apps;
@@ -23,7 +23,7 @@ mod auth;
 mod autoscaling;
 mod batch;
 mod certificates;
-mod conditions;
+pub mod conditions;
 mod coordination;
 mod core;
 mod dynamic_resources;

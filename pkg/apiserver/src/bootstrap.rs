@@ -52,6 +52,7 @@ pub async fn write(server: &Inner) -> ApiResult<()> {
         .collect();
     all(roles).await?;
     writer.service_cidr().await?;
+    writer.registry.repair_service_addresses().await?;
     writer.client_authorities(&server.config).await?;
     writer.way_to_here(&server.config).await
 }

@@ -103,6 +103,9 @@ impl Server {
         let registry = self.0.config.registry.clone();
         let shutdown = self.0.shutdown.clone();
         self.0.shutdown.spawn(async move { registry.expire_events(shutdown).await });
+        let registry = self.0.config.registry.clone();
+        let shutdown = self.0.shutdown.clone();
+        self.0.shutdown.spawn(async move { registry.keep_service_addresses(shutdown).await });
         self.0.started.store(true, Ordering::Release);
         Ok(())
     }

@@ -15,10 +15,6 @@ impl Bitmap {
         Self { words, size, static_band: static_band.min(size) }
     }
 
-    pub fn size(&self) -> u32 {
-        self.size
-    }
-
     /// False if `number` is taken already or too large.
     pub fn take(&mut self, number: u32) -> bool {
         if number >= self.size || self.contains(number) {

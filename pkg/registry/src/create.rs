@@ -87,7 +87,7 @@ impl Registry {
     }
 
     async fn commit_create(&self, call: &Call<'_>, object: &mut Value) -> ApiResult<Bytes> {
-        let reservation = self.services.begin(call, object, None)?;
+        let reservation = self.services.begin(call, object, None).await?;
         let key = keys::object(call.resource, call.namespace, object.name());
         if call.dry_run {
             return match self.storage.get(&key) {
@@ -98,12 +98,18 @@ impl Registry {
         let attributes = attributes::of(call.resource, object);
         match self.storage.create(&key, NewObject::encode(object, attributes)).await {
             Ok(stored) => {
-                reservation.commit();
+                reservation.commit().await;
                 self.expiry.written(call.resource, &stored);
                 Ok(stored.body().clone())
             }
-            Err(StorageError::KeyExists { .. }) => Err(self.exists(call, &key, object.name())),
-            Err(other) => Err(from_storage(other)),
+            Err(unknown @ StorageError::Unconfirmed) => Err(from_storage(unknown)),
+            Err(refused) => {
+                reservation.abandon().await;
+                Err(match refused {
+                    StorageError::KeyExists { .. } => self.exists(call, &key, object.name()),
+                    other => from_storage(other),
+                })
+            }
         }
     }
 

@@ -38,8 +38,8 @@ pub use storage::StoredObject;
 pub use attributes::Selection;
 pub use call::{AdmissionHook, Call, NoAdmission, Operation, Review};
 pub use delete::{DeleteOptions, Deleted, Propagation};
-pub use managed::Application;
 pub use list::{ListError, ListPage, ListQuery, ResourceVersionMatch};
+pub use managed::Application;
 pub use rows::{Found, Rows, to_storage, to_version};
 pub use services::ServiceOptions;
 pub use update::{Change, Written};
@@ -62,16 +62,17 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Builds the registry and reads back what is reserved (service addresses and ports, ages of events).
+    /// Builds the registry and reads back what is reserved (ports of services, ages of events).
     pub fn new(options: Options) -> ApiResult<Arc<Self>> {
+        let rows = Rows::new(options.resources);
         let registry = Self {
-            rows: Rows::new(options.resources),
-            services: services::Allocations::new(options.services),
+            services: services::Allocations::new(options.services, options.storage.clone(), &rows)?,
+            rows,
             expiry: Arc::new(expiry::Queue::default()),
             resets: reset::Resets::of(options.resources),
             storage: options.storage,
         };
-        registry.services.load(&registry.storage)?;
+        registry.services.load()?;
         registry.expiry.load(&registry.storage)?;
         Ok(Arc::new(registry))
     }

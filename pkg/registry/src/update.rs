@@ -8,7 +8,7 @@ use apis::resource::SubresourceUpdate;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde_json::Value;
-use storage::{NewObject, Outcome, StoredObject, UpdateError};
+use storage::{NewObject, Outcome, StorageError, StoredObject, UpdateError};
 
 use crate::call::{Call, Operation};
 use crate::create::{Ownership, to_bytes};
@@ -53,6 +53,14 @@ struct Attempt {
     created: bool,
 }
 
+impl Attempt {
+    async fn abandon(self) {
+        if let Some(reservation) = self.reservation {
+            reservation.abandon().await;
+        }
+    }
+}
+
 impl Registry {
     /// Updates the object that the call names, or its subresource. Writes nothing if nothing changes.
     pub async fn update(&self, call: &Call<'_>, change: Change<'_>) -> ApiResult<Written> {
@@ -73,13 +81,20 @@ impl Registry {
             .storage
             .guaranteed_update(&key, |current| Box::pin(self.update_once(call, change, owners, current, slot)))
             .await;
-        let outcome = outcome.map_err(flatten)?;
         let attempt = attempt.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(unknown @ UpdateError::Storage(StorageError::Unconfirmed)) => return Err(flatten(unknown)),
+            Err(refused) => {
+                attempt.abandon().await;
+                return Err(flatten(refused));
+            }
+        };
         if let Some(body) = attempt.dry {
             return Ok(Written { body, created: attempt.created });
         }
         if let Some(reservation) = attempt.reservation {
-            reservation.commit();
+            reservation.commit().await;
         }
         let stored = match outcome {
             Outcome::Put(stored) => {
@@ -88,7 +103,7 @@ impl Registry {
             }
             Outcome::Unchanged(Some(stored)) => stored,
             Outcome::Deleted(stored) => {
-                self.services.release(call.resource, &stored);
+                self.services.release(call.resource, &stored).await;
                 stored
             }
             Outcome::Unchanged(None) => return Err(call.not_found()),
@@ -130,7 +145,8 @@ impl Registry {
         slot: &Mutex<Attempt>,
     ) -> Result<storage::Change, ApiError> {
         // What an earlier attempt took is given back first, or this one would find it taken.
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Attempt::default();
+        let earlier = std::mem::take(&mut *slot.lock().unwrap_or_else(PoisonError::into_inner));
+        earlier.abandon().await;
         let mut attempt = Attempt::default();
         let next = match current {
             Some(stored) => self.update_existing(call, change, owners, &stored, &mut attempt).await?,
@@ -159,7 +175,7 @@ impl Registry {
         metadata::check_name(call, &object)?;
         let mut object = self.prepare_create(call, object, false, ownership).await?;
         attempt.created = true;
-        attempt.reservation = Some(self.services.begin(call, &mut object, None)?);
+        attempt.reservation = Some(self.services.begin(call, &mut object, None).await?);
         Ok(finish(call, object, attempt))
     }
 
@@ -221,7 +237,7 @@ impl Registry {
         if is_finished(&new) {
             return Ok(if call.dry_run { finish(call, new, attempt) } else { storage::Change::Delete });
         }
-        attempt.reservation = Some(self.services.begin(call, &mut new, Some(&old))?);
+        attempt.reservation = Some(self.services.begin(call, &mut new, Some(&old)).await?);
         if managed::is_unchanged(&new, &old) {
             attempt.dry = call.dry_run.then(|| stored.body().clone());
             return Ok(storage::Change::Keep);

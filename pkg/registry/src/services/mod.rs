@@ -1,23 +1,34 @@
-//! Services: their addresses out of the service CIDR and their ports on every node.
+//! Services: their addresses out of the service ranges and their ports on every node.
 //!
-//! What is taken stands in the Services themselves; the bitmaps here are rebuilt from them at start. A write takes what it
-//! needs before the commit and gives it back if the commit fails. Start reading at [`Allocations::begin`].
+//! Each address is an IPAddress object, so what is taken is stored. Ports stand in the Services themselves; their bitmap is
+//! rebuilt from those at start. A write takes what it needs before the commit and gives it back if the commit fails; what
+//! an interrupted one leaves behind, the repair finds. Start reading at [`Allocations::begin`].
 
+mod addresses;
 mod fields;
+mod ranges;
+mod repair;
 mod settle;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use apimachinery::ApiResult;
+use apimachinery::{ApiError, ApiResult};
 use apis::resource::Resource;
 use serde_json::Value;
 use storage::{ListOptions, Storage, StoredObject};
 
 use crate::bitmap::Bitmap;
 use crate::call::Call;
+use crate::rows::Rows;
 
+use addresses::{Holder, Ledger};
 use fields::held_by;
+use ranges::Ranges;
+
+const SERVICES: &str = "/registry/core/services/";
+/// The ServiceCIDR of [`ServiceOptions`].
+const DEFAULT_CIDR: &str = "kubernetes";
 
 /// The ranges that Services are given addresses and ports from.
 #[derive(Clone, Debug)]
@@ -61,141 +72,137 @@ pub struct Allocations(Arc<Shared>);
 
 struct Shared {
     options: ServiceOptions,
-    state: Mutex<State>,
+    storage: Storage,
+    ledger: Ledger,
+    ports: Mutex<Bitmap>,
 }
 
-struct State {
-    addresses: Bitmap,
-    ports: Bitmap,
-    /// Those of the reserved addresses that a Service has.
-    reserved_taken: Vec<Ipv4Addr>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
-    Address(Ipv4Addr),
+    Address(IpAddr),
     Port(u16),
 }
 
-/// What one write took and gives up. Dropped without [`Self::commit`], it gives back what it took.
+/// What one write took and gives up. Whoever cannot know whether it happened drops this: ports come back at once,
+/// addresses when the repair sees that nobody has them.
 #[derive(Default)]
 pub struct Reservation {
     shared: Option<Arc<Shared>>,
+    holder: Holder,
     taken: Vec<Held>,
     given_up: Vec<Held>,
 }
 
 impl Reservation {
+    fn new(shared: Arc<Shared>, holder: Holder) -> Self {
+        Self { shared: Some(shared), holder, taken: Vec::new(), given_up: Vec::new() }
+    }
+
     /// The write is durable: what it took stays taken.
-    pub fn commit(mut self) {
+    pub async fn commit(mut self) {
         self.taken.clear();
+        let given_up = std::mem::take(&mut self.given_up);
+        self.free(given_up).await;
+    }
+
+    /// The write did not happen: what it took is given back.
+    pub async fn abandon(mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        self.free(taken).await;
+    }
+
+    async fn free(&self, held: Vec<Held>) {
         if let Some(shared) = &self.shared {
-            self.given_up.drain(..).for_each(|held| shared.free(held));
+            shared.free(held, &self.holder).await;
         }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(shared) = &self.shared {
-            self.taken.drain(..).for_each(|held| shared.free(held));
+        let Some(shared) = &self.shared else { return };
+        for held in self.taken.drain(..) {
+            if let Held::Port(port) = held {
+                shared.free_port(port);
+            }
         }
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ports(&self) -> MutexGuard<'_, Bitmap> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn offset(&self, address: Ipv4Addr) -> Option<u32> {
-        u32::from(address).checked_sub(u32::from(self.options.network))
+    fn take_port(&self, port: u16) -> bool {
+        let offset = port.checked_sub(self.options.node_port_first);
+        offset.is_some_and(|n| self.ports().take(n.into()))
     }
 
-    fn take(&self, held: Held) -> bool {
-        match held {
-            Held::Address(address) if self.options.reserved.contains(&address) => {
-                let taken = &mut self.lock().reserved_taken;
-                let free = !taken.contains(&address);
-                if free {
-                    taken.push(address);
-                }
-                free
-            }
-            Held::Address(address) => self.offset(address).is_some_and(|n| self.lock().addresses.take(n)),
-            Held::Port(port) => {
-                let offset = port.checked_sub(self.options.node_port_first);
-                offset.is_some_and(|n| self.lock().ports.take(n.into()))
-            }
+    fn free_port(&self, port: u16) {
+        if let Some(offset) = port.checked_sub(self.options.node_port_first) {
+            self.ports().free(offset.into());
         }
     }
 
-    fn free(&self, held: Held) {
-        match held {
-            Held::Address(address) if self.options.reserved.contains(&address) => {
-                self.lock().reserved_taken.retain(|taken| *taken != address);
-            }
-            Held::Address(address) => {
-                if let Some(offset) = self.offset(address) {
-                    self.lock().addresses.free(offset);
-                }
-            }
-            Held::Port(port) => {
-                if let Some(offset) = port.checked_sub(self.options.node_port_first) {
-                    self.lock().ports.free(offset.into());
+    async fn free(&self, held: Vec<Held>, holder: &Holder) {
+        for one in held {
+            match one {
+                Held::Port(port) => self.free_port(port),
+                Held::Address(address) => {
+                    if let Err(error) = self.ledger.give_back(address, holder).await {
+                        tracing::warn!(%address, %error, "an address of a service could not be given back yet");
+                    }
                 }
             }
         }
     }
 
-    fn is_in_range(&self, address: Ipv4Addr) -> bool {
-        // Neither the network's own address nor its last one.
-        self.offset(address).is_some_and(|n| n > 0 && n < self.lock().addresses.size() - 1)
+    fn stored_services(&self) -> ApiResult<Vec<StoredObject>> {
+        let page = self.storage.list(SERVICES, &ListOptions::default());
+        Ok(page.map_err(crate::errors::from_storage)?.items)
     }
 }
 
 impl Allocations {
-    pub fn new(options: ServiceOptions) -> Self {
-        let size = 1u32 << (32 - u32::from(options.prefix_length.clamp(12, 30)));
-        let mut addresses = Bitmap::new(size, (size / 16).clamp(16, 256));
-        addresses.take(0);
-        addresses.take(size - 1);
-        let network = u32::from(options.network);
-        for address in &options.reserved {
-            addresses.take(u32::from(*address).wrapping_sub(network));
-        }
+    pub fn new(options: ServiceOptions, storage: Storage, rows: &Rows) -> ApiResult<Self> {
+        let missing = || ApiError::internal("ipaddresses are not served");
+        let row = rows.newest("networking.k8s.io", "ipaddresses").ok_or_else(missing)?.resource;
         let ports = u32::from(options.node_port_last.saturating_sub(options.node_port_first)) + 1;
-        let ports = Bitmap::new(ports, (ports / 32).clamp(16, 128));
-        Self(Arc::new(Shared { options, state: Mutex::new(State { addresses, ports, reserved_taken: Vec::new() }) }))
+        let ports = Mutex::new(Bitmap::new(ports, (ports / 32).clamp(16, 128)));
+        let ledger = Ledger::new(storage.clone(), row);
+        Ok(Self(Arc::new(Shared { options, storage, ledger, ports })))
     }
 
     pub fn options(&self) -> &ServiceOptions {
         &self.0.options
     }
 
-    /// Takes what the stored Services have.
-    pub fn load(&self, storage: &Storage) -> ApiResult<()> {
-        let page = storage.list("/registry/core/services/", &ListOptions::default());
-        for stored in page.map_err(crate::errors::from_storage)?.items {
+    /// Takes the ports that the stored Services have.
+    pub fn load(&self) -> ApiResult<()> {
+        for stored in self.0.stored_services()? {
             for held in held_by(&stored.decode()) {
-                self.0.take(held);
+                if let Held::Port(port) = held {
+                    self.0.take_port(port);
+                }
             }
         }
         Ok(())
     }
 
     /// Gives the Service in `object` the addresses and ports it lacks. Other resources pass.
-    pub fn begin(&self, call: &Call<'_>, object: &mut Value, old: Option<&Value>) -> ApiResult<Reservation> {
+    pub async fn begin(&self, call: &Call<'_>, object: &mut Value, old: Option<&Value>) -> ApiResult<Reservation> {
         if call.resource.plural != "services" || !call.resource.group.is_empty() || !call.subresource.is_empty() {
             return Ok(Reservation::default());
         }
-        settle::settle(&self.0, object, old.map(held_by).unwrap_or_default())
+        settle::settle(&self.0, object, old.map(held_by).unwrap_or_default(), call.dry_run).await
     }
 
     /// Gives back what a deleted Service had.
-    pub fn release(&self, resource: &Resource, stored: &StoredObject) {
+    pub async fn release(&self, resource: &Resource, stored: &StoredObject) {
         if resource.plural == "services" && resource.group.is_empty() {
-            held_by(&stored.decode()).into_iter().for_each(|held| self.0.free(held));
+            let service = stored.decode();
+            self.0.free(held_by(&service), &Holder::of(&service)).await;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Choosing what a Service is given.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use apimachinery::meta::{ObjectExt as _, object_mut};
@@ -8,33 +8,48 @@ use apimachinery::{ApiError, ApiResult, GroupVersionKind, field};
 use serde_json::{Value, json};
 
 use super::fields::{held_by, needs_address, needs_health_port, needs_node_ports, ports_mut, spec};
-use super::{Held, Reservation, ServiceOptions, Shared};
+use super::{Held, Holder, Ranges, Reservation, ServiceOptions, Shared};
 
-/// Gives `service` what it lacks; `had` is what it has already.
-pub(super) fn settle(shared: &Arc<Shared>, service: &mut Value, had: Vec<Held>) -> ApiResult<Reservation> {
-    let reservation = Reservation { shared: Some(shared.clone()), taken: Vec::new(), given_up: Vec::new() };
-    let mut work = Work { shared, had, reservation, errors: Vec::new() };
-    work.settle_families(service);
-    work.settle_address(service);
-    work.settle_ports(service);
-    work.settle_health_port(service);
-    if !work.errors.is_empty() {
-        return Err(ApiError::invalid(&GroupVersionKind::new("", "v1", "Service"), service.name(), &work.errors));
+/// Gives `service` what it lacks; `had` is what it has already. A dry run takes nothing.
+pub(super) async fn settle(
+    shared: &Arc<Shared>,
+    service: &mut Value,
+    had: Vec<Held>,
+    dry_run: bool,
+) -> ApiResult<Reservation> {
+    let reservation = Reservation::new(shared.clone(), Holder::of(service));
+    let mut work = Work { shared, dry_run, had, reservation, errors: Vec::new() };
+    let settled = work.settle_all(service).await;
+    let Work { mut reservation, had, .. } = work;
+    if dry_run || settled.is_err() {
+        reservation.abandon().await;
+        return settled.map(|()| Reservation::default());
     }
     let has = held_by(service);
-    let Work { mut reservation, had, .. } = work;
     reservation.given_up = had.into_iter().filter(|held| !has.contains(held)).collect();
     Ok(reservation)
 }
 
 struct Work<'a> {
     shared: &'a Arc<Shared>,
+    dry_run: bool,
     had: Vec<Held>,
     reservation: Reservation,
     errors: field::ErrorList,
 }
 
 impl Work<'_> {
+    async fn settle_all(&mut self, service: &mut Value) -> ApiResult<()> {
+        self.settle_families(service);
+        self.settle_address(service).await?;
+        self.settle_ports(service);
+        self.settle_health_port(service);
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::invalid(&GroupVersionKind::new("", "v1", "Service"), service.name(), &self.errors))
+    }
+
     fn settle_families(&self, service: &mut Value) {
         if !needs_address(service) {
             return;
@@ -49,64 +64,75 @@ impl Work<'_> {
         spec.entry("ipFamilies").or_insert(families);
     }
 
-    fn settle_address(&mut self, service: &mut Value) {
+    async fn settle_address(&mut self, service: &mut Value) -> ApiResult<()> {
         if !needs_address(service) {
-            return;
+            return Ok(());
         }
         let listed = service.array_at("spec/clusterIPs").first().and_then(Value::as_str).unwrap_or("");
         let single = service.str_at("spec/clusterIP");
         let wanted = if single.is_empty() { listed } else { single }.to_owned();
         let address = match wanted.as_str() {
             "None" => "None".to_owned(),
-            "" => match self.any_address() {
+            "" => match self.any_address().await? {
                 Some(address) => address.to_string(),
-                None => return,
+                None => return Ok(()),
             },
             text => {
-                self.certain_address(text);
+                self.certain_address(text).await?;
                 text.to_owned()
             }
         };
         spec(service).insert("clusterIPs".to_owned(), json!([address]));
         spec(service).insert("clusterIP".to_owned(), address.into());
+        Ok(())
     }
 
-    fn any_address(&mut self) -> Option<Ipv4Addr> {
-        let offset = self.shared.lock().addresses.take_any();
-        let Some(offset) = offset else {
-            let path = field::Path::new("spec").child("clusterIPs");
-            self.errors.push(field::Error::internal(&path, "failed to allocate a serviceIP: range is full"));
-            return None;
-        };
-        let address = Ipv4Addr::from(u32::from(self.shared.options.network) + offset);
-        self.reservation.taken.push(Held::Address(address));
-        Some(address)
-    }
-
-    fn certain_address(&mut self, text: &str) {
-        let path = field::Path::new("spec").child("clusterIPs");
-        let Ok(address) = text.parse::<Ipv4Addr>() else {
-            let why = format!("failed to allocate IP {text}: no IPv6 addresses are served");
-            self.errors.push(field::Error::invalid(&path, json!([text]), why));
-            return;
-        };
-        let held = Held::Address(address);
-        if self.had.contains(&held) {
-            return;
+    async fn any_address(&mut self) -> ApiResult<Option<Ipv4Addr>> {
+        let shared = self.shared;
+        let ranges = Ranges::read(&shared.storage, &shared.options)?;
+        for address in ranges.candidates().filter(|address| !shared.options.reserved.contains(address)) {
+            if self.take(address.into()).await? {
+                return Ok(Some(address));
+            }
         }
-        let options = &self.shared.options;
-        let why = if !self.shared.is_in_range(address) {
-            format!(
-                "failed to allocate IP {text}: the provided IP ({text}) is not in the valid range. The range of valid \
-                 IPs is {options}"
-            )
-        } else if self.shared.take(held) {
-            self.reservation.taken.push(held);
-            return;
-        } else {
-            format!("failed to allocate IP {text}: provided IP is already allocated")
+        let path = field::Path::new("spec").child("clusterIPs");
+        self.errors.push(field::Error::internal(&path, "failed to allocate a serviceIP: range is full"));
+        Ok(None)
+    }
+
+    async fn certain_address(&mut self, text: &str) -> ApiResult<()> {
+        let path = field::Path::new("spec").child("clusterIPs");
+        let mut refuse = |why: String| self.errors.push(field::Error::invalid(&path, json!([text]), why));
+        let Ok(address) = text.parse::<Ipv4Addr>() else {
+            refuse(format!("failed to allocate IP {text}: no IPv6 addresses are served"));
+            return Ok(());
         };
-        self.errors.push(field::Error::invalid(&path, json!([text]), why));
+        if self.had.contains(&Held::Address(address.into())) {
+            return Ok(());
+        }
+        if !Ranges::read(&self.shared.storage, &self.shared.options)?.may_give(address) {
+            refuse(format!("failed to allocate IP {text}: the provided network does not match the current range"));
+        } else if !self.take(address.into()).await? {
+            let why = format!("failed to allocate IP {text}: provided IP is already allocated");
+            self.errors.push(field::Error::invalid(&path, json!([text]), why));
+        }
+        Ok(())
+    }
+
+    /// False if somebody has `address`. A dry run only looks.
+    async fn take(&mut self, address: IpAddr) -> ApiResult<bool> {
+        let shared = self.shared;
+        if shared.ledger.get(address).is_some() {
+            return Ok(false);
+        }
+        if self.dry_run {
+            return Ok(true);
+        }
+        let taken = shared.ledger.take(address, &self.reservation.holder).await?;
+        if taken {
+            self.reservation.taken.push(Held::Address(address));
+        }
+        Ok(taken)
     }
 
     fn settle_ports(&mut self, service: &mut Value) {
@@ -164,7 +190,7 @@ impl Work<'_> {
     }
 
     fn any_port(&mut self) -> Result<u16, String> {
-        let offset = self.shared.lock().ports.take_any();
+        let offset = self.shared.ports().take_any();
         let offset = offset.and_then(|n| u16::try_from(n).ok());
         let offset = offset.ok_or_else(|| "failed to allocate a nodePort: range is full".to_owned())?;
         let port = self.shared.options.node_port_first + offset;
@@ -181,7 +207,7 @@ impl Work<'_> {
         if port < options.node_port_first || port > options.node_port_last {
             return Err(self.out_of_range());
         }
-        if !self.shared.take(held) {
+        if !self.shared.take_port(port) {
             return Err("provided port is already allocated".to_owned());
         }
         self.reservation.taken.push(held);
