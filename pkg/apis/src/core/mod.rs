@@ -1,6 +1,7 @@
 //! Rows of the core group.
 
 pub mod claim;
+mod claim_update;
 mod config;
 pub(crate) mod controller;
 mod endpoints;
@@ -9,6 +10,7 @@ mod namespace;
 mod node;
 pub mod pod;
 pub(crate) mod service;
+mod volume;
 mod volumes;
 
 use crate::resource::Resource;

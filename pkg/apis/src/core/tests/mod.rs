@@ -1,4 +1,6 @@
+mod claims;
 mod controllers;
+mod volumes;
 
 use serde_json::{Value, json};
 

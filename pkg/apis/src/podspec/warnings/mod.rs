@@ -10,6 +10,8 @@ use apimachinery::validation::is_dns1123_label;
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
+pub use volumes::source_warnings;
+
 use crate::addresses::ip_warning;
 use crate::quantity;
 use crate::tree::Tree;
@@ -68,6 +70,11 @@ const OLD_NODE_LABELS: &[(&str, &str, &str)] = &[
 pub fn deprecated_node_label(key: &str) -> Option<String> {
     let (_, since, new) = OLD_NODE_LABELS.iter().find(|(old, _, _)| *old == key)?;
     Some(format!("deprecated since {since}; use {new:?} instead"))
+}
+
+/// The new name of a label of nodes that is deprecated.
+pub fn new_node_label(key: &Value) -> Option<&'static str> {
+    OLD_NODE_LABELS.iter().find(|(old, _, _)| key == old).map(|(_, _, new)| *new)
 }
 
 /// Annotations that no longer do anything, the release since when, and what to use.

@@ -24,9 +24,7 @@ const OLD_SOURCES: &[(&str, &str, &str)] = &[
 pub fn warnings(warnings: &mut Vec<String>, at: &Path, volumes: &[Value]) {
     for (i, volume) in volumes.iter().enumerate() {
         let at = at.index(i);
-        for (_, name, text) in OLD_SOURCES.iter().filter(|(field, _, _)| volume.has(field)) {
-            warnings.push(format!("{}: {text}", at.child(name)));
-        }
+        source_warnings(warnings, &at, volume);
         if volume.has("ephemeral") {
             let template = volume.field("ephemeral").field("volumeClaimTemplate");
             let at = at.child("ephemeral").child("volumeClaimTemplate").child("spec");
@@ -35,6 +33,13 @@ pub fn warnings(warnings: &mut Vec<String>, at: &Path, volumes: &[Value]) {
     }
     for volume in volumes {
         overlapping_paths(warnings, volume);
+    }
+}
+
+/// Sources of a volume at `at` that are on their way out.
+pub fn source_warnings(warnings: &mut Vec<String>, at: &Path, volume: &Value) {
+    for (_, name, text) in OLD_SOURCES.iter().filter(|(field, _, _)| volume.has(field)) {
+        warnings.push(format!("{}: {text}", at.child(name)));
     }
 }
 
