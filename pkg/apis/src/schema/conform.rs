@@ -4,10 +4,12 @@
 
 use std::fmt;
 
+use apimachinery::patch::Present;
 use apimachinery::{GroupVersionKind, decode::STRICT_ERRORS_MAX, quantity, time};
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
+use super::present::always_present;
 use super::table::{Base, Container, Field, Type};
 
 /// Where a value stands; lives on the stack of the walk.
@@ -116,7 +118,33 @@ impl Walk {
                 true
             })
         });
-        failure.map_or(Ok(()), Err)
+        match failure {
+            Some(failure) => Err(failure),
+            None => self.complete(type_, map, parent),
+        }
+    }
+
+    /// Adds the structs that Go holds by value and so always writes: who leaves them out and who sends them empty means the
+    /// same, and must be found to have sent the same.
+    fn complete(
+        &mut self,
+        type_: Type,
+        map: &mut Map<String, Value>,
+        parent: Option<&Place<'_>>,
+    ) -> Result<(), String> {
+        for (name, present) in always_present(type_.id()) {
+            let there = map.get(*name).is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()));
+            if *present != Present::Empty || there {
+                continue;
+            }
+            let mut zero = Map::new();
+            if let Some(target) = type_.field(name).and_then(Field::target) {
+                self.structure(target, &mut zero, Some(&Place { parent, step: Step::Field(name) }))?;
+                zero_scalars(target, &mut zero);
+            }
+            map.insert((*name).to_owned(), Value::Object(zero));
+        }
+        Ok(())
     }
 
     /// `Ok(false)`: the field is to be dropped.
@@ -177,7 +205,9 @@ impl Walk {
     fn base(&mut self, owner: Type, field: Field, value: &mut Value, place: &Place<'_>) -> Result<(), String> {
         if value.is_null() {
             *value = zero(field.base());
-            return Ok(());
+            if !value.is_object() {
+                return Ok(());
+            }
         }
         match (field.base(), &mut *value) {
             (Base::String, Value::String(_)) | (Base::Bool, Value::Bool(_)) | (Base::Any, _) => Ok(()),
@@ -295,6 +325,16 @@ fn canonical_base64(text: &mut String) -> Result<(), String> {
             Err(format!("illegal base64 data at input byte {at}"))
         }
         Err(_) => Err(format!("illegal base64 data at input byte {}", text.len() / 4 * 4)),
+    }
+}
+
+/// Adds what Go writes of an empty struct: the scalars that are no pointers and have no `omitempty`.
+fn zero_scalars(type_: Type, map: &mut Map<String, Value>) {
+    for field in type_.fields().filter(|f| f.is_required() && f.container() == Container::One) {
+        let scalar = matches!(field.base(), Base::String | Base::Bool | Base::Int32 | Base::Int64 | Base::Double);
+        if scalar && !map.contains_key(field.name()) {
+            map.insert(field.name().to_owned(), zero(field.base()));
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Random objects of any type of the table, for round-trip tests and fuzzers. The same seed gives the same objects.
 
+use apimachinery::patch::Present;
 use apimachinery::{quantity, time};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::present::always_present;
 use super::table::{Base, Container, Field, Type};
 
 /// How far an object is from the form that the server keeps.
@@ -32,6 +34,11 @@ const STRUCTS_MAX: u32 = 150;
 const DEPTH_MAX: u32 = 12;
 /// Later than any date that RFC 3339 can write.
 const SECONDS: (i64, i64) = (-62_135_596_799, 253_402_207_200);
+
+/// Whether canonical form has the struct, empty or not.
+fn is_always_present(type_: Type, field: Field) -> bool {
+    always_present(type_.id()).contains(&(field.name(), Present::Empty))
+}
 
 impl Filler {
     pub fn new(seed: u64, shape: Shape) -> Self {
@@ -76,7 +83,9 @@ impl Filler {
         // One of how many optional fields: fewer the deeper, or objects would grow without end.
         let rarity = 1 + u64::from(depth.min(6)) * 2 / 3;
         for field in type_.fields().filter(|f| !f.wire().is_empty()) {
-            let wanted = field.is_required() || (depth < DEPTH_MAX && self.budget > 0 && self.one_in(rarity));
+            let wanted = field.is_required()
+                || is_always_present(type_, field)
+                || (depth < DEPTH_MAX && self.budget > 0 && self.one_in(rarity));
             if wanted && let Some(value) = self.field(field, depth) {
                 map.insert(field.name().to_owned(), value);
             }

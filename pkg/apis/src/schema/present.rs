@@ -45,6 +45,7 @@ const POINTERS: &[(&str, &str)] = &[
     ("CustomResourceSubresources", "status"),
     ("DaemonSetSpec", "selector"),
     ("DeploymentSpec", "selector"),
+    ("IPAddressSpec", "parentRef"),
     ("ReplicaSetSpec", "selector"),
     ("ScaleIOPersistentVolumeSource", "secretRef"),
     ("ScaleIOVolumeSource", "secretRef"),

@@ -162,11 +162,20 @@ fn canonical_forms() {
     let claim = GroupVersionKind::new("", "v1", "PersistentVolumeClaim");
     let mut object = json!({"spec": {"storageClassName": "", "volumeName": ""}});
     canonicalise(&claim, &mut object);
-    assert_eq!(object, json!({"spec": {"storageClassName": ""}}), "an empty class is a choice");
+    assert_eq!(
+        object,
+        json!({"metadata": {}, "spec": {"storageClassName": "", "resources": {}}, "status": {}}),
+        "an empty class is a choice, and structs held by value are always there"
+    );
+    let node = GroupVersionKind::new("", "v1", "Node");
+    let mut object = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {}}}});
+    canonicalise(&node, &mut object);
+    assert_eq!(object["status"]["daemonEndpoints"], json!({"kubeletEndpoint": {"Port": 0}}));
+    assert_eq!(object["status"]["nodeInfo"]["kubeletVersion"], "", "an empty struct is written with its zero values");
     let role = GroupVersionKind::new("rbac.authorization.k8s.io", "v1", "Role");
     let mut object = json!({"rules": []});
     canonicalise(&role, &mut object);
-    assert_eq!(object, json!({"rules": []}));
+    assert_eq!(object, json!({"metadata": {}, "rules": []}));
     let mut custom = json!({"spec": {"a": null}});
     assert_eq!(conform(&GroupVersionKind::new("x.io", "v1", "Foo"), &mut custom), Ok(vec![]));
     assert_eq!(custom, json!({"spec": {"a": null}}), "custom resources stay as they are");
