@@ -90,8 +90,9 @@ fn stored_field<'a>(resource: &Resource, field: &'a str) -> &'a str {
 }
 
 fn check_field(resource: &Resource, field: &str) -> ApiResult<()> {
-    // A group with names of its own does not know the stored ones.
-    let renamed = resource.selector_aliases.iter().any(|(_, label)| *label == field);
+    // A group with names of its own does not know the stored ones, save those that it lists as they are.
+    let aliases = resource.selector_aliases;
+    let renamed = aliases.iter().any(|(_, label)| *label == field) && !aliases.iter().any(|(alias, _)| *alias == field);
     let known = match stored_field(resource, field) {
         "metadata.name" => true,
         // Kinds without fields of their own have both, whatever they are.

@@ -454,6 +454,8 @@ async fn fields_that_a_kind_cannot_be_selected_by_are_refused_in_its_words() {
     for (path, field, want) in [
         ("/api/v1/pods", "spec.hostNetwork", None),
         ("/api/v1/pods", "status.phase", None),
+        ("/api/v1/pods", "spec.nodeName", None),
+        ("/api/v1/pods", "spec.host", None),
         ("/api/v1/pods", "spec.color", Some("field label not supported: spec.color")),
         ("/api/v1/nodes", "spec.unschedulable", None),
         ("/api/v1/nodes", "metadata.namespace", Some("field label not supported: metadata.namespace")),

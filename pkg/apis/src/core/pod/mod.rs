@@ -27,6 +27,8 @@ pub const ROW: Resource = Resource {
     columns: cells::COLUMNS,
     cells: cells::cells,
     selectable: SELECTABLE,
+    // The first is what clients sent before there was a v1.
+    selector_aliases: &[("spec.host", "spec.nodeName"), ("spec.nodeName", "spec.nodeName")],
     subresources: &[
         Subresource::core("attach", "PodAttachOptions", super::CONNECT),
         Subresource::core("binding", "Binding", &["create"]),
