@@ -9,6 +9,8 @@ const NANO: i128 = 1_000_000_000;
 const MAX: i128 = i64::MAX as i128 * NANO;
 /// Decimal numbers of few digits may be larger (`12E`); this is far above what `Ei` can say and keeps sums in range.
 const MAX_DECIMAL: i128 = 10i128.pow(37);
+/// Numbers of more digits are capped at [`MAX`].
+const DIGITS_PRECISE: i32 = 18;
 
 /// How a quantity was written, which is how it is written again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +114,9 @@ pub fn canonical(text: &str) -> Result<String, QuantityError> {
     // What is no multiple of a suffix is written without one, and is a decimal number from then on.
     let plain =
         quantity.format != Format::DecimalSi && form.ends_with(|c: char| c.is_ascii_digit()) && !form.contains('e');
-    if plain { Quantity::parse(&form).map(|q| q.to_string()) } else { Ok(form) }
+    // Written in full it may have more digits than are read precisely, and is capped from then on.
+    let long = form.len() > DIGITS_PRECISE as usize;
+    if plain || long { Quantity::parse(&form).map(|q| q.to_string()) } else { Ok(form) }
 }
 
 fn round_away(nanos: i128, unit: i128) -> i128 {
@@ -188,7 +192,7 @@ fn scale(digits: &str, fraction: &str, base: u32, exponent: i32) -> Result<i128,
     let all = format!("{digits}{fraction}");
     let all = all.trim_start_matches('0');
     let length = i32::try_from(all.len()).map_err(|_| QuantityError::Numeric)?;
-    let max = if length > 18 { MAX } else { MAX_DECIMAL };
+    let max = if length > DIGITS_PRECISE { MAX } else { MAX_DECIMAL };
     if length + shift > 37 {
         return Ok(max);
     }
@@ -344,6 +348,21 @@ impl Default for Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_canonical_form_is_its_own_canonical_form() {
+        for (text, expected) in [
+            ("11111111111111111.5G", "9223372036854775807"),
+            ("-11111111111111111.5G", "-9223372036854775807"),
+            ("111111111111111115G", "111111111111111115G"),
+            ("0.1Ei", "115292150460684697600m"),
+            ("0.5Ki", "512"),
+        ] {
+            let form = canonical(text).unwrap();
+            assert_eq!(canonical(&form).as_ref(), Ok(&form), "{text}");
+            assert_eq!(form, expected);
+        }
+    }
 
     #[test]
     fn canonical_forms() {
