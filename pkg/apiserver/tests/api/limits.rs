@@ -201,3 +201,65 @@ async fn the_timeout_parameter_is_read_as_upstream_reads_it() {
     let want = "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001";
     assert_eq!(refused.refused(413), want);
 }
+
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// Kind and payload of the frames in `bytes`.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut all = Vec::new();
+    while let Some((head, rest)) = bytes.split_at_checked(9) {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+        all.push((head[3], payload.to_vec()));
+        bytes = rest;
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_flood_of_streams_that_are_reset_ends_the_connection() {
+    let [setting_frame, header_frame, reset_frame, goaway_frame] = [4_u8, 1, 3, 7];
+    let api = Api::start().await;
+    let port = serve(&api, Bounds::default()).await;
+    let mut stream = connect(&api, port, b"h2", true).await;
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    flood.extend(frame(setting_frame, 0, 0, &[]));
+    // GET https://x/ in the static table's words.
+    let head = [0x82, 0x87, 0x84, 0x41, 0x01, b'x'];
+    for stream in (1..4000).step_by(2) {
+        flood.extend(frame(header_frame, 0x5, stream, &head));
+        flood.extend(frame(reset_frame, 0, stream, &8_u32.to_be_bytes()));
+    }
+    // The server may close while we still write.
+    let _ = stream.write_all(&flood).await;
+    let mut all = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("an end in time");
+    let frames = frames(&all);
+    let settings: Vec<(u16, u32)> = frames
+        .iter()
+        .filter(|(kind, payload)| *kind == setting_frame && !payload.is_empty())
+        .flat_map(|(_, payload)| payload.chunks_exact(6))
+        .map(|entry| {
+            let number = u16::from_be_bytes([entry[0], entry[1]]);
+            (number, u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]))
+        })
+        .collect();
+    let (streams, headers) = (3, 6);
+    assert!(settings.contains(&(streams, 1000)), "{settings:?}");
+    assert!(settings.contains(&(headers, 64 << 10)), "{settings:?}");
+    let goodbye = frames.iter().find(|(kind, _)| *kind == goaway_frame).expect("the server says why");
+    assert_eq!(goodbye.1[4..8], 11_u32.to_be_bytes(), "ENHANCE_YOUR_CALM");
+    let stream = connect(&api, port, b"h2", true).await;
+    let (mut h2, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("https://localhost/version").body(Empty::<bytes::Bytes>::new()).unwrap();
+    assert_eq!(h2.send_request(request).await.unwrap().status(), 200, "others are served");
+}
