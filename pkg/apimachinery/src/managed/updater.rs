@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::compare::Comparison;
 use super::conflict::Conflicts;
@@ -12,7 +12,7 @@ use super::entry::{Entry, Managers};
 use super::filter::Filter;
 use super::set::FieldSet;
 use super::shape::{Shape, Types};
-use crate::meta::ObjectExt as _;
+use crate::meta::{ObjectExt as _, object_mut};
 use crate::patch::{MergeSchema, TypeId};
 
 /// Fields that nobody owns: who the object is, and what the server alone writes.
@@ -86,9 +86,9 @@ impl<'a> Updater<'a> {
 
     /// The part of an object that consists of `fields`, with what says which object it is: what its owner applied.
     pub fn extract(self, object: &Value, api_version: &str, fields: &FieldSet) -> Option<Value> {
-        let mut part = self.types().extract(self.shape(api_version)?, object, fields).unwrap_or_else(|| json!({}));
+        let mut part = self.types().extract(self.shape(api_version)?, object, fields).unwrap_or_default();
         for name in ["apiVersion", "kind"] {
-            part[name] = object.get(name).cloned().unwrap_or_default();
+            object_mut(&mut part).insert(name.to_owned(), object.get(name).cloned().unwrap_or_default());
         }
         for name in ["name", "namespace"] {
             if let Some(value) = object.get("metadata").and_then(|metadata| metadata.get(name)) {

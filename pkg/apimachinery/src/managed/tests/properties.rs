@@ -149,6 +149,52 @@ fn set() -> impl Strategy<Value = FieldSet> {
         .prop_map(|paths| FieldSet::of(paths.into_iter().map(Path)))
 }
 
+/// Any tree, with names that the schema knows more often than not.
+fn tree() -> impl Strategy<Value = Value> {
+    const NAMES: [&str; 27] = [
+        "spec",
+        "status",
+        "metadata",
+        "data",
+        "labels",
+        "managedFields",
+        "list",
+        "set",
+        "map",
+        "items",
+        "struct",
+        "held",
+        "nullable",
+        "ports",
+        "pairs",
+        "references",
+        "reference",
+        "atomicMap",
+        "atomicList",
+        "any",
+        "name",
+        "value",
+        "port",
+        "fieldsV1",
+        "f:spec",
+        "k:{\"name\":\"a\"}",
+        "operation",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0..3i64).prop_map(Value::from),
+        name().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 60, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::btree_map(prop::sample::select(&NAMES[..]), inner, 0..5)
+                .prop_map(|map| map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+        ]
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, max_global_rejects: 65_536, ..ProptestConfig::default() })]
 
@@ -225,6 +271,26 @@ proptest! {
         prop_assert!(all.leaves().difference(&a.union(u)).is_empty());
         let again = track_update(Updater::new(&THINGS), &new, &new, writer);
         prop_assert_eq!(again.as_ref(), new.at("metadata/managedFields"));
+    }
+
+    #[test]
+    fn any_trees_can_be_walked(live in tree(), config in tree()) {
+        let writer = Writer { manager: "u", api_version: "v1", subresource: "", now: FIRST };
+        let updater = Updater::new(&THINGS);
+        let list = track_update(updater, &live, &config, writer);
+        if live.at("metadata/managedFields").is_none() {
+            prop_assert!(Managers::decode(list.as_ref()).is_ok());
+        }
+        let mut config = config;
+        if let Value::Object(map) = &mut config {
+            map.insert("apiVersion".to_owned(), "v1".into());
+            map.insert("kind".to_owned(), "Thing".into());
+        }
+        let kind = GroupVersionKind::new("", "v1", "Thing");
+        // Whether it can be applied is not the question.
+        let outcome = apply(updater, Some(&live), Applied { config: &config, kind: &kind, writer, force: true });
+        let fields = updater.fields_of(outcome.as_ref().unwrap_or(&live), "v1").expect("a version");
+        let _ = updater.extract(&live, "v1", &fields);
     }
 
     #[test]
