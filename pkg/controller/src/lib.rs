@@ -25,6 +25,7 @@ mod quota;
 mod replicaset;
 mod root_ca;
 mod service_account;
+mod service_cidr;
 mod skeleton;
 mod statefulset;
 mod status;
@@ -120,6 +121,7 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("namespace-controller", "namespace-controller", namespace::run),
         starter.start("generic-garbage-collector", "garbage-collector-controller", garbage::run),
         starter.start("service-account-controller", "service-account-controller", service_account::run),
+        starter.start("service-cidrs-controller", "service-cidrs-controller", service_cidr::run),
         starter.start("root-ca-cert-publisher", "root-ca-cert-publisher", {
             let pem = config.root_ca_pem.clone();
             move |context| root_ca::run(context, pem.clone())
