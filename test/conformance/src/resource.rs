@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::kinds::Kind;
 use crate::must::{is_refusal, must};
-use crate::wait::eventually;
+use crate::wait::{LIMIT, eventually};
 use crate::watch::Watch;
 
 /// The objects of one kind in one namespace, in all of them, or in the cluster; or a subresource of each.
@@ -40,9 +40,10 @@ impl Resource {
     }
 
     async fn send(&self, verb: &str, name: &str, request: http::Request<Vec<u8>>) -> anyhow::Result<Value> {
-        let outcome = self.client.request(request).await;
+        let outcome = tokio::time::timeout(LIMIT, self.client.request(request)).await;
         let sub = self.subresource.map(|s| format!("/{s}")).unwrap_or_default();
-        outcome.with_context(|| format!("{verb} {}/{name}{sub}", self.path))
+        let what = || format!("{verb} {}/{name}{sub}", self.path);
+        outcome.with_context(|| format!("no answer to {}", what()))?.with_context(what)
     }
 
     /// The object with the kind and version that a body needs.

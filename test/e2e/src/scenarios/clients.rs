@@ -17,11 +17,15 @@ use crate::host;
 
 /// kube-rs as its documentation says to make it.
 pub async fn kube_client(kubeconfig: &Path) -> anyhow::Result<kube::Client> {
+    Ok(kube::Client::try_from(kube_config(kubeconfig).await?)?)
+}
+
+/// What such a client is made from.
+pub async fn kube_config(kubeconfig: &Path) -> anyhow::Result<kube::Config> {
     // The second call in a process finds the provider installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Kubeconfig::read_from(kubeconfig)?;
-    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-    Ok(kube::Client::try_from(config)?)
+    Ok(kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)
 }
 
 pub fn all(cluster: &mut Cluster) -> anyhow::Result<()> {

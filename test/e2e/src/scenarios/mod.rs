@@ -1,10 +1,12 @@
 //! The scenarios, in the order in which they run. Each uses a namespace of its own and removes it at the end.
 
+mod apply;
 mod cli;
 mod clients;
 mod config;
 mod conformant;
 mod crash;
+mod helm;
 mod lifecycle;
 mod network;
 mod processes;
@@ -26,6 +28,8 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("web_deployment_is_reached_healed_scaled_and_rolled", web::deployment),
     ("kubectl_reads_and_edits", cli::reads_and_edits),
     ("kubectl_describes_and_explains", cli::describes_and_explains),
+    ("kubectl_applies_on_the_server", apply::on_the_server),
+    ("helm_installs_upgrades_and_rolls_back", helm::life),
     ("logs_exec_cp_port_forward", streams::all),
     ("services_resolve_by_name_and_reach_the_outside", network::names),
     ("session_affinity_and_headless_services", network::affinity_and_headless),
