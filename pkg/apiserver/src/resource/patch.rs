@@ -24,6 +24,8 @@ pub struct Patch {
     operation: Operation,
     kind: GroupVersionKind,
     duplicates: Vec<String>,
+    /// What strict validation says about the operations of a JSON patch themselves.
+    faults: Vec<String>,
     validation: FieldValidation,
 }
 
@@ -55,7 +57,9 @@ impl Patch {
             }
             PatchType::Apply => return Err(unsupported(ACCEPTED)),
         };
-        Ok(Self { operation, kind: kind.clone(), duplicates, validation })
+        let strict = validation != FieldValidation::Ignore && matches!(operation, Operation::Json(_));
+        let faults = if strict { operation_faults(bytes)? } else { Vec::new() };
+        Ok(Self { operation, kind: kind.clone(), duplicates, faults, validation })
     }
 
     /// The patched object, and what to warn about.
@@ -68,8 +72,13 @@ impl Patch {
                 strategic::merge(&mut current, patch.clone(), &schema::Schema, root)?;
             }
         }
+        let with_faults = |texts: Vec<String>| self.faults.iter().cloned().chain(texts).collect();
         match settle(&mut current, &self.kind, &self.duplicates, self.validation) {
-            Ok(warnings) => Ok((current, warnings)),
+            Ok(_) if self.validation == FieldValidation::Strict && !self.faults.is_empty() => {
+                Err(self.refusal(&current, Misfit::Strict(self.faults.clone())))
+            }
+            Ok(warnings) => Ok((current, with_faults(warnings))),
+            Err(Misfit::Strict(texts)) => Err(self.refusal(&current, Misfit::Strict(with_faults(texts)))),
             Err(misfit) => Err(self.refusal(&current, misfit)),
         }
     }
@@ -90,6 +99,21 @@ impl Patch {
         let error = field::Error::invalid(&field::Path::new("patch"), value, why);
         ApiError::invalid(&GroupVersionKind::new("", "", ""), "", &vec![error])
     }
+}
+
+/// Members of operations that JSON patch does not have, and those that stand twice.
+fn operation_faults(bytes: &Bytes) -> ApiResult<Vec<String>> {
+    let decoded = decode_bytes(bytes, ContentType::Json)?;
+    let operations = decoded.object.as_array().into_iter().flatten().enumerate();
+    let unknown: Vec<String> = operations
+        .flat_map(|(i, operation)| operation.as_object().into_iter().flatten().map(move |(name, _)| (i, name)))
+        .filter(|(_, name)| !matches!(name.as_str(), "op" | "path" | "from" | "value"))
+        .map(|(i, name)| format!("[{i}].{name}"))
+        .collect();
+    // Below the values nothing is looked at.
+    let of_operation = |path: &String| path.matches(['.', '[']).count() == 2;
+    let duplicates: Vec<String> = decoded.duplicates.into_iter().filter(of_operation).collect();
+    Ok(schema::strict_messages(&unknown, &duplicates).into_iter().map(|text| format!("json patch {text}")).collect())
 }
 
 /// The body of a server-side apply, and how it is meant.

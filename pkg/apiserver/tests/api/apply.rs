@@ -695,3 +695,25 @@ async fn owners_are_forgotten_before_an_object_is_refused_for_its_size() {
     config["metadata"]["name"] = "n".into();
     api.apply(&format!("{MAPS}/n"), "fieldManager=a", &config).await.refused(413);
 }
+
+#[tokio::test]
+async fn members_that_json_patch_does_not_have_are_told_of() {
+    let api = Api::start().await;
+    api.post(MAPS, &config_map("m", "v")).await.expect(201);
+    let path = format!("{MAPS}/m");
+    let kind = "application/json-patch+json";
+    let patch = r#"[{"op":"replace","path":"/data/key","path":"/data/key","value":"w","huh":1}]"#;
+    let answer = api.send_bytes("PATCH", &path, kind, patch).await;
+    let warnings: Vec<&str> = answer.headers.get_all("warning").iter().map(|w| w.to_str().unwrap()).collect();
+    assert_eq!(
+        warnings,
+        ["299 - \"json patch unknown field \\\"[0].huh\\\"\"", "299 - \"json patch duplicate field \\\"[0].path\\\"\"",]
+    );
+    assert_eq!(answer.expect(200)["data"], json!({ "key": "w" }));
+    let why = api.send_bytes("PATCH", &format!("{path}?fieldValidation=Strict"), kind, patch).await.refused(422);
+    let text = "strict decoding error: json patch unknown field \"[0].huh\", json patch duplicate field \"[0].path\"";
+    assert!(why.ends_with(text), "{why}");
+    let answer = api.send_bytes("PATCH", &format!("{path}?fieldValidation=Ignore"), kind, patch).await;
+    assert_eq!(answer.headers.get("warning"), None);
+    answer.expect(200);
+}
