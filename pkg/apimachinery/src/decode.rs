@@ -75,11 +75,32 @@ impl<'de> serde::Deserialize<'de> for YamlDocument {
 fn decode_yaml(body: &[u8], duplicates: &RefCell<Vec<String>>) -> ApiResult<Value> {
     let refused = |e: &dyn fmt::Display| ApiError::bad_request(format!("error converting YAML to JSON: yaml: {e}"));
     let text = std::str::from_utf8(body).map_err(|e| refused(&e))?;
-    let documents: Vec<YamlDocument> =
-        serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|e| refused(&e.without_snippet()))?;
+    let documents: Vec<YamlDocument> = serde_saphyr::from_multiple_with_options(text, yaml_options())
+        .map_err(|e| refused(&yaml_error(&e.without_snippet().to_string(), text)))?;
     duplicates.replace(YAML_DUPLICATES.take());
     // As upstream, only the first document of a body counts.
     documents.into_iter().next().map(|d| d.0).ok_or_else(|| refused(&"empty document"))
+}
+
+/// A fault as Go's reader tells it: the line goes first, and the first line is not told.
+fn yaml_error(error: &str, text: &str) -> String {
+    let place = error.rsplit_once(" at line ").and_then(|(fault, place)| {
+        let (line, column) = place.split_once(", column ")?;
+        Some((fault, line.parse::<usize>().ok()?, column.parse::<usize>().ok()?))
+    });
+    let Some((fault, line, column)) = place else { return error.to_owned() };
+    // What the reader misses is known by the token after it, which Go counts from 0.
+    let (fault, line) = match fault {
+        "alias references unknown anchor" => {
+            let rest = text.lines().nth(line - 1).and_then(|l| l.get(column..)).unwrap_or_default();
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect();
+            return format!("unknown anchor '{name}' referenced");
+        }
+        "unclosed bracket '['" => ("did not find expected ',' or ']'", line - 1),
+        "unclosed bracket '{'" => ("did not find expected ',' or '}'", line - 1),
+        other => (other, if line == 1 { 0 } else { line }),
+    };
+    if line == 0 { fault.to_owned() } else { format!("line {line}: {fault}") }
 }
 
 /// Every document of a stream such as a manifest file; empty ones are left out.

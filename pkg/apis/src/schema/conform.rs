@@ -77,7 +77,7 @@ struct Walk {
 }
 
 /// Go's word for the JSON type of a value.
-fn go_kind(value: &Value) -> &'static str {
+pub fn go_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

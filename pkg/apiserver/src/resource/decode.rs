@@ -9,6 +9,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use super::options::{FieldValidation, field_validation};
+use super::render::go_package;
 use crate::context::Context;
 use crate::http::body::RequestBody;
 use crate::http::negotiate;
@@ -55,6 +56,19 @@ fn unrecognized(kind: &GroupVersionKind, why: &str, bytes: &[u8]) -> ApiError {
     ApiError::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({summary})"))
 }
 
+/// Why a tree cannot tell its kind, as Go's decoder says it of the struct that it is read into.
+fn kind_fault(object: &Value) -> Option<String> {
+    const STRUCT: &str = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
+                          Kind string \"json:\\\"kind,omitempty\\\"\" }";
+    let Value::Object(map) = object else {
+        return Some(format!("json: cannot unmarshal {} into Go value of type {STRUCT}", schema::go_kind(object)));
+    };
+    let wrong = |name: &&str| map.get(*name).is_some_and(|value| !value.is_string() && !value.is_null());
+    let name = ["apiVersion", "kind"].into_iter().find(wrong)?;
+    let given = schema::go_kind(&map[name]);
+    Some(format!("json: cannot unmarshal {given} into Go struct field .{name} of type string"))
+}
+
 /// The beginning of a body: as it is if it looks like JSON, else in hexadecimal digits.
 fn summary(bytes: &[u8]) -> String {
     const SHOWN: usize = 30;
@@ -75,9 +89,8 @@ pub async fn object(context: &Context<'_>, kind: &GroupVersionKind, body: Reques
 pub fn object_of_bytes(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Body> {
     let validation = field_validation(context);
     let Decoded { mut object, duplicates } = tree(context, kind, bytes)?;
-    if !object.is_object() {
-        let text = "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
-        return Err(ApiError::bad_request(text));
+    if let Some(why) = kind_fault(&object) {
+        return Err(unrecognized(kind, &format!("couldn't get version/kind; json parse error: {why}"), bytes));
     }
     settle_kind(&mut object, kind)?;
     let warnings = settle(&mut object, kind, &duplicates, validation).map_err(|misfit| match misfit {
@@ -127,24 +140,38 @@ fn keep_reset(object: &mut Value) {
     }
 }
 
-/// Fills in apiVersion and kind where both are missing; refuses others than the endpoint's.
+/// Fills in apiVersion and kind where they are missing; refuses others than the endpoint's.
 fn settle_kind(object: &mut Value, kind: &GroupVersionKind) -> ApiResult<()> {
     let expected = GroupVersion::new(&*kind.group, &*kind.version).to_string();
     let (api_version, name) = (object.api_version(), object.kind());
-    if !api_version.is_empty() && api_version != expected {
-        return Err(ApiError::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({expected})"
-        )));
-    }
-    if !name.is_empty() && name != kind.kind {
-        let (version, expected) = (&kind.version, &kind.kind);
-        return Err(ApiError::bad_request(format!(
-            "{name} in version {version:?} cannot be handled as a {expected}: the kind in the data ({name}) does not match \
-             the expected kind ({expected})"
-        )));
+    let given = GroupVersion::parse(if api_version.is_empty() { &expected } else { api_version });
+    let given = given.with_kind(if name.is_empty() { &kind.kind } else { name });
+    if given != *kind {
+        return Err(other_kind(&given, kind));
     }
     let map = object_mut(object);
     map.insert("apiVersion".to_owned(), expected.into());
     map.insert("kind".to_owned(), kind.kind.as_str().into());
     Ok(())
 }
+
+/// The refusal of a body of another kind: one that does not exist, another version of the endpoint's, or another one.
+fn other_kind(given: &GroupVersionKind, kind: &GroupVersionKind) -> ApiError {
+    let (version, expected) = (given.group_version(), kind.group_version());
+    let package = |group: &str| go_package(group).to_owned();
+    let why = if schema::Type::of(given).is_none() {
+        format!("no kind {:?} is registered for version \"{version}\" in scheme {SCHEME:?}", given.kind)
+    } else if given.kind == kind.kind && package(&given.group) == package(&kind.group) {
+        return ApiError::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({expected})"
+        ));
+    } else {
+        let (from, to) = (&given.kind, &kind.kind);
+        format!("converting ({}.{from}) to ({}.{to}): unknown conversion", given.version, package(&kind.group))
+    };
+    let (named, version) = (&given.kind, &given.version);
+    ApiError::bad_request(format!("{named} in version {version:?} cannot be handled as a {}: {why}", kind.kind))
+}
+
+/// What upstream's scheme of built-in kinds is called in refusals.
+const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";

@@ -97,13 +97,17 @@ pub fn tree_of(found: Found, body: &[u8]) -> ApiResult<Value> {
     Ok(tree)
 }
 
+/// The package of upstream's internal types of a group; both groups of events have one.
+pub fn go_package(group: &str) -> &str {
+    match group {
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    }
+}
+
 /// What Go calls the type of the objects, or with the suffix `List` of their lists.
 pub fn go_type(found: Found, suffix: &str) -> String {
-    let package = match found.resource.storage_group {
-        "" => "core",
-        group => group.split('.').next().unwrap_or(group),
-    };
-    format!("*{package}.{}{suffix}", found.resource.kind)
+    format!("*{}.{}{suffix}", go_package(found.resource.group), found.resource.kind)
 }
 
 /// Only who it is, not what it says.

@@ -273,6 +273,39 @@ async fn bodies_that_cannot_be_read_are_refused_in_upstreams_words() {
             "invalid character 'o' in literal null (expecting 'u') (6e6f74206a736f6e2c20616e64206c6f6e676572207468616e2074686972 ...)",
         ),
         (
+            "application/json",
+            b"[]",
+            400,
+            "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: \
+             json: cannot unmarshal array into Go value of type struct { APIVersion string \
+             \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" } (5b5d)",
+        ),
+        (
+            "application/json",
+            b"{\"kind\":1}",
+            400,
+            "json: cannot unmarshal number into Go struct field .kind of type string ({\"kind\":1})",
+        ),
+        (
+            "application/json",
+            br#"{"apiVersion":"v2","kind":"ConfigMap"}"#,
+            400,
+            "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version \
+             \"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        ),
+        (
+            "application/yaml",
+            b"data:\n  a: b: c",
+            400,
+            "error converting YAML to JSON: yaml: line 2: mapping values are not allowed in this context",
+        ),
+        (
+            "application/yaml",
+            b"a: *x",
+            400,
+            "error converting YAML to JSON: yaml: unknown anchor 'x' referenced (613a202a78)",
+        ),
+        (
             PROTOBUF,
             b"{}",
             400,
@@ -300,7 +333,12 @@ async fn bodies_that_cannot_be_read_are_refused_in_upstreams_words() {
     }
     let pod = enveloped("v1", "Pod", &pod("a"));
     let message = api.send_bytes("POST", MAPS, PROTOBUF, pod).await.refused(400);
-    assert!(message.contains("Pod in version \"v1\" cannot be handled as a ConfigMap"), "{message}");
+    let text = "Pod in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Pod) to (core.ConfigMap): unknown conversion";
+    assert_eq!(message, text);
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"}});
+    let message = api.post("/apis/events.k8s.io/v1/namespaces/default/events", &event).await.refused(400);
+    let text = "the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)";
+    assert_eq!(message, text);
 }
 
 #[tokio::test]

@@ -46,7 +46,8 @@ async fn refusals_have_upstreams_codes_and_texts() {
     let text = "the namespace of the provided object does not match the namespace sent on the request";
     assert_eq!(api.post(MAPS, &wrong_namespace).await.refused(400), text);
     let wrong_kind = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "x" } });
-    let text = "the API version in the data (apps/v1) does not match the expected API version (v1)";
+    let text = "Deployment in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Deployment) to \
+                (core.ConfigMap): unknown conversion";
     assert_eq!(api.post(MAPS, &wrong_kind).await.refused(400), text);
     let text = api.post(MAPS, &config_map("No Name", "1")).await.refused(422);
     assert!(text.starts_with(r#"ConfigMap "No Name" is invalid: metadata.name: Invalid value: "No Name": "#), "{text}");
