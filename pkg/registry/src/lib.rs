@@ -40,6 +40,7 @@ pub use call::{AdmissionHook, Call, NoAdmission, Operation, Review};
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use list::{ListError, ListPage, ListQuery, ResourceVersionMatch};
 pub use managed::Application;
+pub use pods::set_condition;
 pub use rows::{Found, Rows, to_storage, to_version};
 pub use services::ServiceOptions;
 pub use update::{Change, Written};

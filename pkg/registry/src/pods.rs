@@ -82,20 +82,16 @@ fn bind_once(call: &Call<'_>, binding: &Value, current: Option<StoredObject>) ->
     Ok(storage::Change::Put(NewObject::encode(&pod, attributes)))
 }
 
-/// Merges a condition by its type; the transition time moves when the status changes.
-pub(crate) fn set_condition(pod: &mut Value, mut condition: Value) {
-    let status = object_mut(object_mut(pod).entry("status").or_insert(Value::Null));
+/// Merges a condition into the object's status by its type; the transition time moves when the status changes.
+pub fn set_condition(object: &mut Value, mut condition: Value) {
+    let status = object_mut(object_mut(object).entry("status").or_insert(Value::Null));
     let list = status.entry("conditions").or_insert_with(|| json!([]));
     let Value::Array(list) = list else { return };
     let kind = condition.str_at("type").to_owned();
-    let generation = condition.get("observedGeneration").cloned();
     let old = list.iter_mut().find(|c| c.str_at("type") == kind);
     let same = old.as_ref().is_some_and(|o| o.str_at("status") == condition.str_at("status"));
     let since = old.as_ref().map(|o| o.str_at("lastTransitionTime")).filter(|t| same && !t.is_empty());
     condition["lastTransitionTime"] = since.map_or_else(metadata::now, str::to_owned).into();
-    if let Some(generation) = generation {
-        condition["observedGeneration"] = generation;
-    }
     match old {
         Some(old) => *old = condition,
         None => list.push(condition),

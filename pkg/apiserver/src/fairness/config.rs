@@ -8,7 +8,7 @@ use apimachinery::meta::{ObjectExt as _, object_mut};
 use component_base::task::supervise;
 use futures::stream::select;
 use futures::{FutureExt as _, StreamExt as _};
-use registry::{Call, Change, DeleteOptions, Registry, WatchQuery};
+use registry::{Call, Change, DeleteOptions, Registry, WatchQuery, set_condition};
 use serde_json::{Value, json};
 
 use super::defaults::{self, AUTO_UPDATE, GROUP, MANDATORY};
@@ -172,20 +172,6 @@ fn dangling(level: &str, exists: bool) -> Value {
 fn is_stated(schema: &Value, wanted: &Value) -> bool {
     let stated = schema.array_at("status/conditions").iter().find(|c| c.str_at("type") == "Dangling");
     stated.is_some_and(|c| ["status", "reason", "message"].iter().all(|field| c.str_at(field) == wanted.str_at(field)))
-}
-
-fn set_condition(schema: &mut Value, mut condition: Value) {
-    let status = object_mut(object_mut(schema).entry("status").or_insert(Value::Null));
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    let Value::Array(conditions) = conditions else { return };
-    let old = conditions.iter().position(|c| c.str_at("type") == condition.str_at("type"));
-    let same = old.map(|at| &conditions[at]).filter(|c| c.str_at("status") == condition.str_at("status"));
-    let since = same.map(|c| c.str_at("lastTransitionTime").to_owned()).filter(|time| !time.is_empty());
-    condition["lastTransitionTime"] = since.unwrap_or_else(apimachinery::time::now_rfc3339).into();
-    match old {
-        Some(at) => conditions[at] = condition,
-        None => conditions.push(condition),
-    }
 }
 
 #[cfg(test)]
