@@ -1,13 +1,12 @@
 //! Rows of `autoscaling`: HorizontalPodAutoscalers, stored as `v2`, served also as `v1`.
 
 mod convert;
+mod validate;
 
-use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::{Map, Value, json};
 
 use crate::cells::age;
-use crate::check;
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::tree::{Fill, Tree, spec_mut};
 
@@ -28,10 +27,10 @@ pub const ROWS: &[Resource] = &[Resource {
     subresources: &[Subresource::STATUS],
     strategy: Strategy {
         default,
-        validate,
-        validate_update: |new, _| validate(new),
+        validate: validate::new,
+        validate_update: validate::update,
+        validate_status_update: validate::status,
         convert: convert::convert,
-        generation_changed: None,
         ..Strategy::SPEC_STATUS
     },
     ..Resource::namespaced(
@@ -70,35 +69,10 @@ fn default(scaler: &mut Object) {
 fn rules(behavior: &mut Map<String, Value>, direction: &str, policies: Value) {
     let rules = behavior.sub_or_new(direction);
     rules.default_value("selectPolicy", || "Max".into());
-    if rules.list("policies").is_empty() {
-        rules.insert("policies".to_owned(), policies);
-    }
+    rules.default_value("policies", || policies);
 }
 
-fn validate(scaler: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let (at, spec) = (Path::new("spec"), scaler.field("spec"));
-    let (min, max) = (spec.int("minReplicas").unwrap_or(1), spec.int("maxReplicas").unwrap_or(0));
-    if min < 1 {
-        errors.push(Error::invalid(&at.child("minReplicas"), min, "must be greater than or equal to 1"));
-    }
-    if max < 1 {
-        errors.push(Error::invalid(&at.child("maxReplicas"), max, "must be greater than 0"));
-    }
-    if max < min {
-        errors.push(Error::invalid(&at.child("maxReplicas"), max, "must be greater than or equal to `minReplicas`"));
-    }
-    let target = spec.field("scaleTargetRef");
-    for field in ["kind", "name"] {
-        check::required(&mut errors, &at.child("scaleTargetRef"), target, field);
-    }
-    for (i, metric) in spec.list("metrics").iter().enumerate() {
-        validate_metric(&mut errors, &at.child("metrics").index(i), metric);
-    }
-    behavior(&mut errors, &at.child("behavior"), spec.field("behavior"));
-    errors
-}
-
+/// Names of metric types and their fields, in the order of names.
 const METRICS: &[(&str, &str)] = &[
     ("ContainerResource", "containerResource"),
     ("External", "external"),
@@ -106,68 +80,6 @@ const METRICS: &[(&str, &str)] = &[
     ("Pods", "pods"),
     ("Resource", "resource"),
 ];
-
-fn validate_metric(errors: &mut ErrorList, at: &Path, metric: &Value) {
-    let kind = metric.text("type");
-    let Some((_, field)) = METRICS.iter().find(|(name, _)| *name == kind) else {
-        let names: Vec<&str> = METRICS.iter().map(|(name, _)| *name).collect();
-        match kind {
-            "" => errors.push(Error::required(&at.child("type"), "must specify a metric source type")),
-            _ => errors.push(Error::not_supported(&at.child("type"), kind, &names)),
-        }
-        return;
-    };
-    if !metric.has(field) {
-        errors.push(Error::required(&at.child(field), "must populate information for the given metric source"));
-        return;
-    }
-    let (at, source) = (at.child(field), metric.field(field));
-    if matches!(kind, "Resource" | "ContainerResource") {
-        check::required(errors, &at, source, "name");
-    } else {
-        check::required(errors, &at.child("metric"), source.field("metric"), "name");
-    }
-    let at = at.child("target");
-    let target = source.field("target");
-    if target.text("type").is_empty() {
-        errors.push(Error::required(&at.child("type"), "must specify a metric target type"));
-    } else {
-        check::choice(errors, &at, target, "type", &["AverageValue", "Utilization", "Value"]);
-    }
-    if let Some(percent) = target.int("averageUtilization").filter(|p| *p < 1) {
-        errors.push(Error::invalid(&at.child("averageUtilization"), percent, "must be greater than 0"));
-    }
-    for field in ["value", "averageValue"] {
-        if crate::quantity::parse(target.field(field)).is_some_and(|q| q.is_zero() || q.is_negative()) {
-            errors.push(Error::invalid(&at.child(field), target.field(field).clone(), "must be positive"));
-        }
-    }
-}
-
-fn behavior(errors: &mut ErrorList, at: &Path, behavior: &Value) {
-    for direction in ["scaleUp", "scaleDown"] {
-        let (at, rules) = (at.child(direction), behavior.field(direction));
-        check::optional_choice(errors, &at, rules, "selectPolicy", &["Disabled", "Max", "Min"]);
-        check::nonnegative(errors, &at, rules, "stabilizationWindowSeconds");
-        if let Some(seconds) = rules.int("stabilizationWindowSeconds").filter(|s| *s > 3600) {
-            let why = "must be less than or equal to 3600";
-            errors.push(Error::invalid(&at.child("stabilizationWindowSeconds"), seconds, why));
-        }
-        for (i, policy) in rules.list("policies").iter().enumerate() {
-            let at = at.child("policies").index(i);
-            check::choice(errors, &at, policy, "type", &["Percent", "Pods"]);
-            for (field, max) in [("value", i64::MAX), ("periodSeconds", 1800)] {
-                let number = policy.int(field).unwrap_or(0);
-                if number <= 0 {
-                    errors.push(Error::invalid(&at.child(field), number, "must be greater than zero"));
-                } else if number > max {
-                    let why = format!("must be less than or equal to {max}");
-                    errors.push(Error::invalid(&at.child(field), number, why));
-                }
-            }
-        }
-    }
-}
 
 fn cells(scaler: &Object, now: i64) -> Vec<Value> {
     let (spec, status) = (scaler.field("spec"), scaler.field("status"));
@@ -222,32 +134,4 @@ fn one_target(metric: &Value, current: Option<&Value>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{cells, create_errors, defaulted, row};
-
-    fn scaler() -> Value {
-        json!({
-            "apiVersion": "autoscaling/v2", "metadata": { "name": "web" },
-            "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "web" }, "maxReplicas": 5 },
-        })
-    }
-
-    #[test]
-    fn defaults_and_columns() {
-        let hpas = row("autoscaling", "horizontalpodautoscalers");
-        let got = defaulted(hpas, scaler());
-        assert_eq!(got["spec"]["minReplicas"], 1);
-        let want = ["web", "Deployment/web", "cpu: <unknown>/80%", "1", "5", "0", "<unknown>"];
-        assert_eq!(cells(hpas, &got), want);
-        let mut bad = scaler();
-        bad["spec"]["maxReplicas"] = json!(0);
-        assert_eq!(
-            create_errors(hpas, bad),
-            [
-                "spec.maxReplicas: Invalid value: 0: must be greater than 0",
-                "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",
-            ]
-        );
-    }
-}
+mod tests;
