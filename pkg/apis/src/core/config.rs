@@ -70,7 +70,7 @@ fn validate_config_map(map: &Object) -> ErrorList {
         }
     }
     if size > DATA_MAX {
-        errors.push(Error::too_long(&Path::default(), DATA_MAX));
+        errors.push(Error::too_long(&crate::check::whole(), DATA_MAX));
     }
     errors
 }
@@ -161,6 +161,8 @@ fn validate_secret(secret: &Object) -> ErrorList {
         match data.get(key) {
             None => errors.push(Error::required(&at(key), "")),
             Some(value) if key.starts_with('.') => docker_config(&mut errors, &at(key), value),
+            // Of all keys, this one must not be empty.
+            Some(value) if *key == "ssh-privatekey" && value == "" => errors.push(Error::required(&at(key), "")),
             Some(_) => {}
         }
     }
@@ -182,9 +184,20 @@ fn validate_secret(secret: &Object) -> ErrorList {
 
 fn docker_config(errors: &mut ErrorList, at: &Path, value: &Value) {
     let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap_or("")).unwrap_or_default();
-    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes) {
-        errors.push(Error::invalid(at, "<secret contents redacted>", error.to_string()));
-    }
+    let why = match serde_json::from_slice::<Value>(&bytes) {
+        Ok(Value::Object(_) | Value::Null) => return,
+        Ok(other) => {
+            let kind = match other {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Bool(_) => "bool",
+                _ => "number",
+            };
+            format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
+        }
+        Err(error) => error.to_string(),
+    };
+    errors.push(Error::invalid(at, "<secret contents redacted>", why));
 }
 
 fn update_secret(new: &Object, old: &Object) -> ErrorList {

@@ -1,7 +1,7 @@
 //! Endpoints: the old form of EndpointSlices.
 
 use apimachinery::field::{Error, ErrorList, Path};
-use apimachinery::validation::is_dns1123_label;
+use apimachinery::validation::{is_dns1123_label, is_qualified_name};
 use apimachinery::{Object, meta::ObjectExt, meta::object_mut};
 use serde_json::Value;
 
@@ -77,6 +77,9 @@ fn validate(object: &Object) -> ErrorList {
 fn one_address(errors: &mut ErrorList, at: &Path, address: &Value) {
     check::ip(errors, &at.child("ip"), address.text("ip"));
     check::optional_text(errors, at, address, "hostname", is_dns1123_label);
+    if let Some(name) = address.field("nodeName").as_str() {
+        check::subdomain(errors, at, "nodeName", name);
+    }
     non_special_ip(errors, &at.child("ip"), address.text("ip"));
 }
 
@@ -88,4 +91,7 @@ fn one_port(errors: &mut ErrorList, at: &Path, port: &Value, needs_name: bool) {
     }
     check::port(errors, at, "port", port.int("port").unwrap_or(0));
     check::choice(errors, at, port, "protocol", &["SCTP", "TCP", "UDP"]);
+    if let Some(protocol) = port.field("appProtocol").as_str() {
+        check::text(errors, at, "appProtocol", protocol, is_qualified_name);
+    }
 }

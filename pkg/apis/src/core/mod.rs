@@ -9,6 +9,7 @@ mod limits;
 mod namespace;
 mod node;
 pub mod pod;
+mod quota;
 pub(crate) mod service;
 mod volume;
 mod volumes;
@@ -32,7 +33,7 @@ pub const ROWS: &[Resource] = &[
     pod::ROW,
     controller::POD_TEMPLATE,
     controller::REPLICATION_CONTROLLER,
-    limits::RESOURCE_QUOTA,
+    quota::RESOURCE_QUOTA,
     config::SECRET,
     config::SERVICE_ACCOUNT,
     service::ROW,

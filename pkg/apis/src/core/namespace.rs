@@ -30,7 +30,6 @@ pub const ROW: Resource = Resource {
         prepare_for_update,
         prepare_for_status_update: keep_all_but_status,
         validate,
-        validate_update: |new, _| validate(new),
         validate_status_update,
         validate_name: label_name,
         generation_changed: None,
@@ -79,20 +78,25 @@ fn prepare_for_update(new: &mut Object, old: &Object) {
 fn validate(namespace: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let at = Path::new("spec").child("finalizers");
-    for finalizer in namespace.field("spec").texts("finalizers") {
-        let reasons = is_qualified_name(finalizer);
-        let bare = reasons.is_empty() && !finalizer.contains('/');
-        errors.extend(reasons.into_iter().map(|e| Error::invalid(&at, finalizer, e)));
-        if bare && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(Error::invalid(&at, finalizer, why));
-        }
-    }
+    namespace.field("spec").texts("finalizers").for_each(|name| finalizer(&mut errors, &at, name));
     errors
 }
 
 fn validate_finalize(new: &Object, _old: &Object) -> ErrorList {
-    validate(new)
+    let mut errors = ErrorList::new();
+    let at = Path::new("spec").child("finalizers");
+    for (i, name) in new.field("spec").texts("finalizers").enumerate() {
+        finalizer(&mut errors, &at.index(i), name);
+    }
+    errors
+}
+
+fn finalizer(errors: &mut ErrorList, at: &Path, name: &str) {
+    errors.extend(is_qualified_name(name).into_iter().map(|e| Error::invalid(at, name, e)));
+    if !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion") {
+        let why = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.push(Error::invalid(at, name, why));
+    }
 }
 
 fn validate_status_update(new: &Object, _old: &Object) -> ErrorList {
@@ -102,5 +106,6 @@ fn validate_status_update(new: &Object, _old: &Object) -> ErrorList {
     } else {
         ("Active", "may only be 'Active' if `deletionTimestamp` is empty")
     };
-    if phase == wanted { Vec::new() } else { vec![Error::invalid(&Path::new("status").child("phase"), phase, why)] }
+    // Upstream calls the field by its name in Go.
+    if phase == wanted { Vec::new() } else { vec![Error::invalid(&Path::new("status").child("Phase"), phase, why)] }
 }

@@ -138,12 +138,19 @@ fn validate_update(new: &Object, old: &Object) -> ErrorList {
         }
     }
     let (spec, before) = (new.field("spec"), old.field("spec"));
-    for (field, shown) in [("podCIDRs", "podCIDR"), ("providerID", "providerID")] {
-        let empty = |v: &Value| v.is_null() || v == "" || v == &json!([]);
-        if !empty(before.field(field)) && before.field(field) != spec.field(field) {
-            let why = format!("node updates may not change {shown} except from \"\" to valid");
-            errors.push(Error::forbidden(&Path::new("spec").child(field), why));
-        }
+    let fixed = |field: &str, shown: &str| {
+        let why = format!("node updates may not change {shown} except from \"\" to valid");
+        Error::forbidden(&Path::new("spec").child(field), why)
+    };
+    // One error for each network that is another, or one if their number is.
+    let (list, old) = (spec.list("podCIDRs"), before.list("podCIDRs"));
+    let changes = match list.len() == old.len() {
+        true => list.iter().zip(old).filter(|(new, old)| new != old).count(),
+        false => usize::from(!old.is_empty()),
+    };
+    errors.extend((0..changes).map(|_| fixed("podCIDRs", "podCIDR")));
+    if !before.text("providerID").is_empty() && before.text("providerID") != spec.text("providerID") {
+        errors.push(fixed("providerID", "providerID"));
     }
     taints(&mut errors, new);
     errors

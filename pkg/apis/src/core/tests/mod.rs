@@ -1,5 +1,9 @@
 mod claims;
 mod controllers;
+mod endpoints;
+mod limit_ranges;
+mod quotas;
+mod secrets;
 mod volumes;
 
 use serde_json::{Value, json};
@@ -28,7 +32,7 @@ fn namespaces() {
     assert_eq!(new, got, "neither the label nor the finalizers go by an update");
     new["status"]["phase"] = json!("Terminating");
     let errors = texts(&(namespaces.strategy.validate_status_update)(&new, &got));
-    let want = "status.phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty";
+    let want = "status.Phase: Invalid value: \"Terminating\": may only be 'Active' if `deletionTimestamp` is empty";
     assert_eq!(errors, [want]);
 }
 
