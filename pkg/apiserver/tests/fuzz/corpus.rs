@@ -15,6 +15,8 @@ pub enum Seeds {
     JsonPatch,
     /// Merge and strategic merge patches.
     Patch,
+    /// `fieldsV1`, or a whole list of managed fields.
+    Fields,
     Words,
 }
 
@@ -99,6 +101,13 @@ const WORDS: &[&str] = &[
     "http",
 ];
 
+const FIELDS: &[&str] = &[
+    r#"{"f:metadata":{"f:labels":{".":{},"f:app":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{}}}}}"#,
+    r#"{"f:spec":{"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{}},"f:finalizers":{"v:\"x\"":{},"i:3":{}}}}"#,
+    r#"[{"manager":"kubectl","operation":"Apply","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1",
+        "fieldsV1":{"f:data":{}},"subresource":"status"}]"#,
+];
+
 impl Corpus {
     /// An input near a good one.
     pub fn input(&mut self, seeds: Seeds, random: &mut Filler) -> Vec<u8> {
@@ -127,6 +136,7 @@ impl Corpus {
             Seeds::Yaml => serde_saphyr::to_string(&object(random)).unwrap_or_default().into_bytes(),
             Seeds::Protobuf => protobuf::encode(&object(random)).unwrap_or_default(),
             Seeds::JsonPatch => json_patch(random).to_string().into_bytes(),
+            Seeds::Fields => FIELDS[random.below(FIELDS.len() as u64) as usize].as_bytes().to_vec(),
             Seeds::Words => WORDS[random.below(WORDS.len() as u64) as usize].as_bytes().to_vec(),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use apimachinery::decode::{ContentType, Decoded, decode};
 use apimachinery::fields::FieldSelector;
 use apimachinery::labels::LabelSelector;
+use apimachinery::managed::{FieldSet, Managers};
 use apimachinery::patch::{json_patch, merge_patch, strategic};
 use apimachinery::quantity::{self, Quantity};
 use apimachinery::{GroupVersionKind, time};
@@ -15,10 +16,13 @@ use serde_json::Value;
 
 use crate::corpus::{Seeds, kind, object};
 
+/// Reads an input; the generator is for what the reader needs beside it.
+type Run = Box<dyn Fn(&[u8], Filler)>;
+
 pub struct Target {
     pub name: &'static str,
     pub seeds: Seeds,
-    pub run: Box<dyn Fn(&[u8], Filler)>,
+    pub run: Run,
 }
 
 fn target(name: &'static str, seeds: Seeds, run: impl Fn(&[u8], Filler) + 'static) -> Target {
@@ -38,6 +42,7 @@ pub fn all() -> Vec<Target> {
             }
         }),
         target("strategic merge patch", Seeds::Patch, strategic_patch),
+        target("managed fields", Seeds::Fields, words(managed_fields)),
         target("selectors", Seeds::Words, words(selectors)),
         target("quantities and times", Seeds::Words, words(quantities)),
         target("continue tokens", Seeds::Words, words(continued)),
@@ -98,6 +103,16 @@ fn strategic_patch(input: &[u8], mut random: Filler) {
     let gvk = gvk_of(&current, &mut random);
     if let Some(root) = type_of(&gvk) {
         let _ = strategic::merge(&mut current, decoded.object, &Schema, root);
+    }
+}
+
+/// Who owns what, as clients send it back: sets that were read are written so that they read the same.
+fn managed_fields(text: &str) {
+    if let Ok(set) = FieldSet::from_json(text) {
+        assert_eq!(FieldSet::from_json(&set.to_json()).as_ref(), Ok(&set), "{text}");
+    }
+    if let Ok(list) = serde_json::from_str(text) {
+        let _ = Managers::decode(Some(&list)).map(Managers::encode);
     }
 }
 
