@@ -59,6 +59,10 @@ impl Registry {
         let name = object.name().to_owned();
         let review = call.review(Operation::Create, &name);
         call.admission.mutate(&review, Some(&mut object), None).await?;
+        if managed::is_spoilt(&object) {
+            call.warn(managed::SPOILT);
+            self.own_created(call, &mut object);
+        }
         (strategy.default)(&mut object);
         metadata::fill_system_fields(&mut object);
         metadata::tidy(&mut object);

@@ -157,6 +157,20 @@ pub(crate) fn take(object: &mut Value) -> Option<Value> {
     object.get_mut("metadata")?.as_object_mut()?.remove(FIELD)
 }
 
+/// What the client is told whose object admission left with a list that nobody can read.
+pub(crate) const SPOILT: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by \
+                                 an outdated mutating admission controller; please fix your requests";
+
+/// True if the list of an object that comes out of admission has entries that are none. It is then made anew.
+pub(crate) fn is_spoilt(object: &Value) -> bool {
+    let is_entry = |entry: &Value| {
+        matches!(entry.str_at("operation"), "Apply" | "Update")
+            && !entry.api_version().is_empty()
+            && entry.str_at("fieldsType") == "FieldsV1"
+    };
+    !object.array_at("metadata/managedFields").iter().all(is_entry)
+}
+
 /// True if the store refused an object for its size.
 pub(crate) fn is_too_large(error: &ApiError) -> bool {
     error.reason() == "RequestEntityTooLarge"

@@ -228,6 +228,10 @@ impl Registry {
         }
         let review = call.review(Operation::Update, call.name);
         call.admission.mutate(&review, Some(&mut new), Some(&old)).await?;
+        if managed::is_spoilt(&new) {
+            call.warn(managed::SPOILT);
+            self.own_changed(call, &old, &mut new);
+        }
         (strategy.default)(&mut new);
         // Endpoints that write a part of the object put the rest back as it was: not this.
         let list = managed::take(&mut new);
