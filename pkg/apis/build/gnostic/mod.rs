@@ -51,6 +51,20 @@ impl Message {
         }
     }
 
+    /// One text field for each name of `map`.
+    pub fn texts_of(&mut self, map: &Value, fields: &[(u64, &str)]) {
+        fields.iter().for_each(|(field, name)| self.text(*field, &map[*name]));
+    }
+
+    /// The operations of a path: both versions number the methods in this order, from another number on.
+    pub fn operations(&mut self, first: u64, item: &Value, operation: fn(&Value) -> Self) {
+        for (field, method) in (first..).zip(["get", "put", "post", "delete", "options", "head", "patch"]) {
+            if item[method].is_object() {
+                self.message(field, operation(&item[method]));
+            }
+        }
+    }
+
     pub fn texts(&mut self, field: u64, value: &Value) {
         value.as_array().into_iter().flatten().for_each(|v| self.text(field, v));
     }

@@ -10,8 +10,7 @@ pub fn encode(swagger: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut message = Message::default();
     message.text(1, &document["swagger"]);
     let mut info = Message::default();
-    info.text(1, &document["info"]["title"]);
-    info.text(2, &document["info"]["version"]);
+    info.texts_of(&document["info"], &[(1, "title"), (2, "version")]);
     message.message(2, info);
     let mut paths = Message::default();
     paths.named(2, &document["paths"], path_item);
@@ -25,9 +24,7 @@ pub fn encode(swagger: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut security = Message::default();
     security.named(1, &document["securityDefinitions"], |key| {
         let mut api_key = Message::default();
-        for (field, name) in [(1, "type"), (2, "name"), (3, "in"), (4, "description")] {
-            api_key.text(field, &key[name]);
-        }
+        api_key.texts_of(key, &[(1, "type"), (2, "name"), (3, "in"), (4, "description")]);
         wrap(2, api_key)
     });
     message.message(13, security);
@@ -36,12 +33,7 @@ pub fn encode(swagger: &[u8]) -> Result<Vec<u8>, Failure> {
 
 fn path_item(item: &Value) -> Message {
     let mut message = Message::default();
-    let methods = [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")];
-    for (field, method) in methods {
-        if item[method].is_object() {
-            message.message(field, operation(&item[method]));
-        }
-    }
+    message.operations(2, item, operation);
     parameters(&mut message, 9, &item["parameters"]);
     message
 }
@@ -49,8 +41,7 @@ fn path_item(item: &Value) -> Message {
 fn operation(operation: &Value) -> Message {
     let mut message = Message::default();
     message.texts(1, &operation["tags"]);
-    message.text(3, &operation["description"]);
-    message.text(5, &operation["operationId"]);
+    message.texts_of(operation, &[(3, "description"), (5, "operationId")]);
     message.texts(6, &operation["produces"]);
     message.texts(7, &operation["consumes"]);
     parameters(&mut message, 8, &operation["parameters"]);

@@ -10,8 +10,7 @@ pub fn encode(json: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut message = Message::default();
     message.text(1, &document["openapi"]);
     let mut info = Message::default();
-    info.text(1, &document["info"]["title"]);
-    info.text(6, &document["info"]["version"]);
+    info.texts_of(&document["info"], &[(1, "title"), (6, "version")]);
     message.message(2, info);
     let mut paths = Message::default();
     paths.named(1, &document["paths"], path_item);
@@ -22,9 +21,7 @@ pub fn encode(json: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut security = Message::default();
     security.named(1, &document["components"]["securitySchemes"], |scheme| {
         let mut inner = Message::default();
-        for (field, name) in [(1, "type"), (2, "description"), (3, "name"), (4, "in")] {
-            inner.text(field, &scheme[name]);
-        }
+        inner.texts_of(scheme, &[(1, "type"), (2, "description"), (3, "name"), (4, "in")]);
         wrap(1, inner)
     });
     components.message(7, security);
@@ -34,12 +31,7 @@ pub fn encode(json: &[u8]) -> Result<Vec<u8>, Failure> {
 
 fn path_item(item: &Value) -> Message {
     let mut message = Message::default();
-    let methods = [(4, "get"), (5, "put"), (6, "post"), (7, "delete"), (8, "options"), (9, "head"), (10, "patch")];
-    for (field, method) in methods {
-        if item[method].is_object() {
-            message.message(field, operation(&item[method]));
-        }
-    }
+    message.operations(4, item, operation);
     parameters(&mut message, 13, &item["parameters"]);
     message
 }
@@ -47,8 +39,7 @@ fn path_item(item: &Value) -> Message {
 fn operation(operation: &Value) -> Message {
     let mut message = Message::default();
     message.texts(1, &operation["tags"]);
-    message.text(3, &operation["description"]);
-    message.text(5, &operation["operationId"]);
+    message.texts_of(operation, &[(3, "description"), (5, "operationId")]);
     parameters(&mut message, 6, &operation["parameters"]);
     if operation["requestBody"].is_object() {
         let mut body = Message::default();
@@ -80,9 +71,7 @@ fn media_types(content: &Value) -> Message {
 fn parameters(message: &mut Message, field: u64, list: &Value) {
     for item in list.as_array().into_iter().flatten() {
         let mut parameter = Message::default();
-        parameter.text(1, &item["name"]);
-        parameter.text(2, &item["in"]);
-        parameter.text(3, &item["description"]);
+        parameter.texts_of(item, &[(1, "name"), (2, "in"), (3, "description")]);
         parameter.flag(4, &item["required"]);
         parameter.message(10, schema_or_reference(&item["schema"]));
         message.message(field, wrap(1, parameter));

@@ -5,6 +5,7 @@
 
 mod access;
 mod apply;
+mod bodies;
 mod deletion;
 mod documents;
 mod encodings;
