@@ -27,7 +27,7 @@ pub const ROWS: &[Resource] = &[
         .review()
     },
     Resource {
-        strategy: Strategy { validate: |o| attributes(o.field("spec")), ..Strategy::PLAIN },
+        strategy: Strategy { validate: validate_own, ..Strategy::PLAIN },
         ..Resource::cluster(
             AUTHZ,
             "v1",
@@ -40,18 +40,45 @@ pub const ROWS: &[Resource] = &[
     Resource::cluster(AUTHZ, "v1", "selfsubjectrulesreviews", "selfsubjectrulesreview", "SelfSubjectRulesReview")
         .review(),
     Resource {
-        strategy: Strategy { validate: |o| validate_subject(o.field("spec")), ..Strategy::PLAIN },
+        strategy: Strategy { validate: validate_any, ..Strategy::PLAIN },
         ..Resource::cluster(AUTHZ, "v1", "subjectaccessreviews", "subjectaccessreview", "SubjectAccessReview").review()
     },
 ];
 
-/// A question about a resource or about a path, never both.
-fn attributes(spec: &Value) -> ErrorList {
+/// What the caller itself may do.
+fn validate_own(review: &Object) -> ErrorList {
+    let spec = review.field("spec");
     let mut errors = which(spec);
     selectors(&mut errors, spec);
+    nameless(&mut errors, review, &[]);
     errors
 }
 
+/// What anybody may do.
+fn validate_any(review: &Object) -> ErrorList {
+    let mut errors = validate_subject(review.field("spec"));
+    nameless(&mut errors, review, &[]);
+    errors
+}
+
+/// A question has no metadata but the fields that are `allowed`.
+fn nameless(errors: &mut ErrorList, review: &Object, allowed: &[&str]) {
+    let metadata = review.field("metadata");
+    let is_set = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    };
+    let fields = metadata.as_object().into_iter().flatten();
+    let mut others = fields.filter(|(field, _)| *field != "managedFields" && !allowed.contains(&field.as_str()));
+    if others.any(|(_, value)| is_set(value)) {
+        errors.push(Error::invalid(&Path::new("metadata"), metadata.clone(), "must be empty"));
+    }
+}
+
+/// A question is about a resource or about a path, never both.
 fn which(spec: &Value) -> ErrorList {
     let at = Path::new("spec");
     match (spec.has("resourceAttributes"), spec.has("nonResourceAttributes")) {
@@ -130,6 +157,7 @@ fn validate_subject(spec: &Value) -> ErrorList {
 fn validate_local(review: &Object) -> ErrorList {
     let spec = review.field("spec");
     let mut errors = validate_subject(spec);
+    nameless(&mut errors, review, &["namespace"]);
     let asked = spec.field("resourceAttributes");
     if !asked.is_null() && asked.text("namespace") != review.namespace() {
         let path = Path::new("spec").child("resourceAttributes").child("namespace");
@@ -151,8 +179,14 @@ mod tests {
     use crate::testing::{Rules, check_create, row};
 
     fn review() -> Value {
-        json!({ "metadata": { "namespace": "d" }, "spec": { "user": "ann",
+        json!({ "metadata": { "creationTimestamp": null }, "spec": { "user": "ann",
             "resourceAttributes": { "verb": "list", "resource": "pods", "namespace": "d" } } })
+    }
+
+    fn local_review() -> Value {
+        let mut review = review();
+        review["metadata"]["namespace"] = "d".into();
+        review
     }
 
     const NEITHER: &str = "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or \
@@ -179,7 +213,7 @@ mod tests {
             ("spec.user = null ; spec.groups = [\"g\"]", &[]),
         ];
         check_create(row(AUTHZ, "subjectaccessreviews"), &review(), subjects);
-        check_create(row(AUTHZ, "localsubjectaccessreviews"), &review(), subjects);
+        check_create(row(AUTHZ, "localsubjectaccessreviews"), &local_review(), subjects);
         let local: Rules<'_> = &[
             ("", &[]),
             (
@@ -191,7 +225,22 @@ mod tests {
                 &["spec.nonResourceAttributes: Invalid value: {\"path\":\"/x\"}: disallowed on this kind of request"],
             ),
         ];
-        check_create(row(AUTHZ, "localsubjectaccessreviews"), &review(), local);
+        check_create(row(AUTHZ, "localsubjectaccessreviews"), &local_review(), local);
+    }
+
+    #[test]
+    fn questions_have_no_metadata() {
+        let named = ["metadata: Invalid value: {\"creationTimestamp\":null,\"name\":\"x\"}: must be empty"];
+        let local =
+            ["metadata: Invalid value: {\"creationTimestamp\":null,\"name\":\"x\",\"namespace\":\"d\"}: must be empty"];
+        let fine = "metadata.labels = {} ; metadata.managedFields = [{\"manager\":\"m\"}]";
+        for (plural, base, want) in [
+            ("subjectaccessreviews", review(), named),
+            ("selfsubjectaccessreviews", review(), named),
+            ("localsubjectaccessreviews", local_review(), local),
+        ] {
+            check_create(row(AUTHZ, plural), &base, &[("metadata.name = x", &want), (fine, &[])]);
+        }
     }
 
     #[test]
