@@ -53,6 +53,8 @@ fn default(job: &mut Object) {
 }
 
 fn default_spec(spec: &mut Map<String, Value>) {
+    // Of an alpha feature, which is off.
+    spec.remove("scheduling");
     if !spec.has("parallelism") && !spec.has("completions") {
         spec.insert("completions".to_owned(), 1.into());
     }

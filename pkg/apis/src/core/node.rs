@@ -70,6 +70,8 @@ pub const COMPONENT_STATUS: Resource = Resource {
 
 fn default(node: &mut Object) {
     if let Some(spec) = spec_mut(node) {
+        // Of an alpha feature, which is off.
+        spec.remove("podPreemptionPolicy");
         let first = spec.text("podCIDR").to_owned();
         if spec.list("podCIDRs").is_empty() && !first.is_empty() {
             spec.insert("podCIDRs".to_owned(), json!([first]));

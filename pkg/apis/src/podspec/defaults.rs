@@ -18,6 +18,7 @@ pub fn default_pod_template(template: &mut Fields) {
 }
 
 pub fn default_pod_spec(spec: &mut Fields) {
+    super::gates::drop_disabled(spec);
     spec.default_text("dnsPolicy", "ClusterFirst");
     spec.default_text("restartPolicy", "Always");
     spec.default_text("schedulerName", "default-scheduler");

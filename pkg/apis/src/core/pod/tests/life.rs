@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::testing::{check_status, check_update, check_warnings, row};
+use crate::testing::{check_defaults, check_status, check_update, check_warnings, row};
 
 fn pod() -> Value {
     json!({
@@ -370,6 +370,31 @@ fn what_creators_are_warned_of() {
                 "spec.hostAliases = [{\"ip\":\"FE80::1\"}]",
                 &["spec.hostAliases[0].ip: IPv6 address \"FE80::1\" should be in RFC 5952 canonical format \
              (\"fe80::1\")"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn fields_of_alpha_features_go() {
+    check_defaults(
+        row("", "pods"),
+        &pod(),
+        &[
+            ("spec.evictionResponders = [{\"name\":\"a\"}]", "spec.evictionResponders = null"),
+            (
+                "spec.volumes = [{\"name\":\"v\",\"emptyDir\":{\"mode\":511}}]",
+                "spec.volumes[0] = {\"name\":\"v\",\"emptyDir\":{}}",
+            ),
+            (
+                "spec.volumes = [{\"name\":\"v\",\"projected\":{\"defaultUser\":5,\"sources\":[{\"secret\":{\"name\":\"s\",\
+                 \"items\":[{\"key\":\"a\",\"path\":\"p\",\"user\":5}]}}]}}]",
+                "spec.volumes[0].projected = {\"defaultMode\":420,\"sources\":[{\"secret\":{\"name\":\"s\",\"items\":\
+                 [{\"key\":\"a\",\"path\":\"p\"}]}}]}",
+            ),
+            (
+                "spec.containers[0].volumeMounts = [{\"name\":\"v\",\"mountPath\":\"/a\",\"bindMountOptions\":[\"noexec\"]}]",
+                "spec.containers[0].volumeMounts[0] = {\"name\":\"v\",\"mountPath\":\"/a\"}",
             ),
         ],
     );
