@@ -103,6 +103,12 @@ pub async fn run(context: Context, usage: Arc<dyn QuotaUsage>) -> Result<(), Err
     tasks.run(&context.shutdown).await
 }
 
+/// Whether objects of a resource may use more or less without going away. Others are left alone: to count while admission
+/// has charged an object that is not stored yet would take the charge back, and a charge is itself a change of a quota.
+fn uses_may_change(group: &str, plural: &str) -> bool {
+    group.is_empty() && matches!(plural, "services" | "persistentvolumeclaims")
+}
+
 impl Controller {
     fn enqueue_namespace(&self, namespace: &str) {
         for quota in self.quotas.list_namespace(namespace) {
@@ -157,8 +163,7 @@ impl Controller {
         }
         let source = Source::at(&resource.group, &resource.version, &resource.plural, None).metadata_only();
         let informer = self.context.informers.get_at::<Counted>(source);
-        // A service or a claim may use more or less without going away.
-        let changes_count = resource.group.is_empty();
+        let changes_count = uses_may_change(&resource.group, &resource.plural);
         // Weak: the task is owned by what it tells.
         let controller = Arc::downgrade(self);
         watched.1.spawn(async move {
@@ -182,5 +187,23 @@ impl Controller {
         let request = Request::get(path).header("accept", "application/json").body(Vec::new());
         let list: Items = self.context.client.request(request.map_err(kube::Error::HttpError)?).await?;
         Ok(list.items.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charge_is_no_reason_to_count_again() {
+        for (group, plural, expected) in [
+            ("", "services", true),
+            ("", "persistentvolumeclaims", true),
+            ("", "resourcequotas", false),
+            ("", "configmaps", false),
+            ("example.com", "services", false),
+        ] {
+            assert_eq!(uses_may_change(group, plural), expected, "{group}/{plural}");
+        }
     }
 }
