@@ -27,7 +27,7 @@ fn event(cluster: &Cluster) -> Value {
 /// Sets a series, which is what an event that goes on gets.
 async fn series(cluster: &Cluster, kind: Kind, mut object: Value) -> anyhow::Result<()> {
     let events = cluster.of(kind);
-    object["metadata"] = json!({"name": "series", "labels": {"series": "yes"}});
+    object["metadata"] = json!({"name": "series", "labels": cluster.labels()});
     events.create(&object).await?;
     let series = json!({"count": 100, "lastObservedTime": "2026-01-02T03:04:05.250000Z"});
     events.change("series", |e| e["series"] = series.clone()).await?;
@@ -35,7 +35,7 @@ async fn series(cluster: &Cluster, kind: Kind, mut object: Value) -> anyhow::Res
     must(read["series"] == series, "the updated series MUST be found", &read)?;
     events.delete("series").await?;
     must_refuse(events.get("series").await, 404, "a deleted event")?;
-    let left = cluster.everywhere(kind).items("series=yes").await?;
+    let left = cluster.everywhere(kind).items(&cluster.selector()).await?;
     must(left.is_empty(), "a deleted event MUST NOT show up in a list", &json!(left))
 }
 

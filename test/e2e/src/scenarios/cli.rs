@@ -5,47 +5,30 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::in_namespace;
+use super::{IDLE, SETTINGS, in_namespace};
 use crate::cluster::Cluster;
 use crate::kubectl::Kubectl;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-const MANIFEST: &str = "
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: cli}
-data: {colour: blue, size: '7'}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: idle, namespace: cli}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: idle}}
-  template:
-    metadata: {labels: {app: idle}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-      - {name: main, image: 'docker.io/coracle/busybox:test', command: [sleep, '3600']}
-";
+const APPLY: &str = "-n cli apply -f -";
 
 pub fn reads_and_edits(cluster: &mut Cluster) -> anyhow::Result<()> {
     in_namespace(cluster, "cli", |cluster| {
         let k = &cluster.kubectl;
-        let first = k.apply(MANIFEST)?;
+        let manifest = format!("{SETTINGS}{IDLE}");
+        let first = k.feed(APPLY, &manifest)?;
         ensure!(
             first.contains("configmap/settings created") && first.contains("deployment.apps/idle created"),
             "{first}"
         );
-        let second = k.apply(MANIFEST)?;
+        let second = k.feed(APPLY, &manifest)?;
         ensure!(second.contains("settings unchanged") && second.contains("idle unchanged"), "{second}");
 
-        let difference = diff(k, &MANIFEST.replace("blue", "green"))?;
+        let difference = diff(k, &manifest.replace("blue", "green"))?;
         ensure!(difference.contains("-  colour: blue") && difference.contains("+  colour: green"), "{difference}");
         ensure!(
-            k.apply(&MANIFEST.replace("blue", "green"))?.contains("settings configured"),
+            k.feed(APPLY, &manifest.replace("blue", "green"))?.contains("settings configured"),
             "apply did not configure"
         );
         let colour = "-n cli get configmap settings -o 'jsonpath={.data.colour}'";
@@ -77,7 +60,7 @@ pub fn reads_and_edits(cluster: &mut Cluster) -> anyhow::Result<()> {
 fn diff(k: &Kubectl, manifest: &str) -> anyhow::Result<String> {
     let file = crate::host::work_dir().join("diff.yaml");
     std::fs::write(&file, manifest)?;
-    let output = k.command(&format!("diff -f {}", file.display())).output()?;
+    let output = k.command(&format!("-n cli diff -f {}", file.display())).output()?;
     ensure!(output.status.code() == Some(1), "diff: {:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

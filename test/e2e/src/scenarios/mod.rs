@@ -48,6 +48,29 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("kill_loses_nothing_acknowledged", crash::twenty_kills),
 ];
 
+/// Objects to apply, in any namespace.
+const SETTINGS: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {colour: blue, size: '7'}
+";
+const IDLE: &str = "
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: idle}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: idle}}
+  template:
+    metadata: {labels: {app: idle}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: main, image: 'docker.io/coracle/busybox:test', command: [sleep, '3600']}
+";
+
 /// Makes a namespace for the scenario, runs it, and removes the namespace whatever came of it.
 fn in_namespace(
     cluster: &mut Cluster,
