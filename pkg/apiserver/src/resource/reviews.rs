@@ -22,11 +22,15 @@ pub async fn serve(context: &Context<'_>, found: Found, body: RequestBody) -> Ap
     if found.resource.plural == "bindings" {
         return subresource::bind_named(context, &object).await;
     }
+    settle_namespace(context, found, &mut object)?;
+    let errors = (found.resource.strategy.validate)(&object);
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(&kind, object.name(), &errors));
+    }
     let status = match found.resource.plural {
         "tokenreviews" => token_review(context, &object)?,
-        "subjectaccessreviews" => access_review(context, &object, None)?,
-        "localsubjectaccessreviews" => local_access_review(context, &object)?,
-        "selfsubjectaccessreviews" => access_review(context, &object, Some(&context.user))?,
+        "subjectaccessreviews" | "localsubjectaccessreviews" => access_review(context, &object, None),
+        "selfsubjectaccessreviews" => access_review(context, &object, Some(&context.user)),
         "selfsubjectrulesreviews" => rules_review(context, &object)?,
         "selfsubjectreviews" => json!({ "userInfo": user_info(&context.user) }),
         _ => return Err(method_not_allowed()),
@@ -73,20 +77,24 @@ fn user_info(user: &UserInfo) -> Value {
     info
 }
 
-fn access_review(context: &Context<'_>, review: &Value, me: Option<&UserInfo>) -> ApiResult<Value> {
-    let access = ReviewedAccess::read(review, me)?;
-    Ok(access_of_review(&*context.server.config.authorizer, &access))
+/// A question about a namespace is asked in it.
+fn settle_namespace(context: &Context<'_>, found: Found, review: &mut Value) -> ApiResult<()> {
+    if !found.resource.namespaced {
+        return Ok(());
+    }
+    let asked = &*context.info.namespace;
+    if review.namespace().is_empty() {
+        review.metadata_mut().insert("namespace".to_owned(), asked.into());
+    } else if review.namespace() != asked {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
 }
 
-fn local_access_review(context: &Context<'_>, review: &Value) -> ApiResult<Value> {
-    let asked = review.str_at("spec/resourceAttributes/namespace");
-    if asked != context.info.namespace {
-        return Err(ApiError::bad_request(format!(
-            "spec.resourceAttributes.namespace must match namespace: {}",
-            context.info.namespace
-        )));
-    }
-    access_review(context, review, None)
+fn access_review(context: &Context<'_>, review: &Value, me: Option<&UserInfo>) -> Value {
+    access_of_review(&*context.server.config.authorizer, &ReviewedAccess::read(review, me))
 }
 
 fn rules_review(context: &Context<'_>, review: &Value) -> ApiResult<Value> {

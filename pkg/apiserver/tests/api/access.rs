@@ -153,3 +153,32 @@ async fn other_servers_learn_whose_clients_to_believe() {
     };
     assert_eq!(tokio::time::timeout(PATIENCE, back).await.expect("it comes back"), first);
 }
+
+#[tokio::test]
+async fn questions_follow_the_rules_of_their_kinds() {
+    let api = Api::start().await;
+    let review =
+        |kind: &str, spec: Value| json!({ "apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec });
+    let pods = |namespace: &str| json!({ "verb": "list", "resource": "pods", "namespace": namespace });
+    let local = format!("{REVIEWS}/namespaces/default/localsubjectaccessreviews");
+    let asked = |namespace: &str| {
+        review("LocalSubjectAccessReview", json!({ "user": "ann", "resourceAttributes": pods(namespace) }))
+    };
+    assert_eq!(api.post(&local, &asked("default")).await.expect(201)["status"]["allowed"], false);
+    let refused = api.post(&local, &asked("other")).await.refused(422);
+    assert!(
+        refused.contains(r#"spec.resourceAttributes.namespace: Invalid value: "other": must match metadata.namespace"#),
+        "{refused}"
+    );
+    let mut elsewhere = asked("default");
+    elsewhere["metadata"] = json!({ "namespace": "other" });
+    api.post(&local, &elsewhere).await.refused(400);
+    let mut selected = pods("default");
+    selected["labelSelector"] = json!({});
+    let own = review("SelfSubjectAccessReview", json!({ "resourceAttributes": selected }));
+    let refused = api.post(&format!("{REVIEWS}/selfsubjectaccessreviews"), &own).await.refused(422);
+    assert!(refused.contains("spec.resourceAttributes.labelSelector.requirements: Required value"), "{refused}");
+    let nobody = review("SubjectAccessReview", json!({ "resourceAttributes": pods("default") }));
+    let refused = api.post(&format!("{REVIEWS}/subjectaccessreviews"), &nobody).await.refused(422);
+    assert!(refused.contains("at least one of user or group must be specified"), "{refused}");
+}

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use apimachinery::field::{Error, Path};
+use apimachinery::UserInfo;
 use apimachinery::meta::ObjectExt;
-use apimachinery::{ApiResult, GroupVersionKind, UserInfo};
 use serde_json::{Value, json};
 
 use super::{Authorizer, Decision};
@@ -22,45 +21,19 @@ pub struct ReviewedAccess {
 
 impl ReviewedAccess {
     /// Reads `spec` of a SubjectAccessReview or LocalSubjectAccessReview (`me` is `None`) or of a
-    /// SelfSubjectAccessReview (`me` asks about itself). Errors are the 422 that upstream answers.
-    pub fn read(review: &Value, me: Option<&UserInfo>) -> ApiResult<Self> {
+    /// SelfSubjectAccessReview (`me` asks about itself) that its kind's rules have passed.
+    pub fn read(review: &Value, me: Option<&UserInfo>) -> Self {
         let spec = review.get("spec").unwrap_or(&Value::Null);
         let (resource, non_resource) = (spec.get("resourceAttributes"), spec.get("nonResourceAttributes"));
-        let present = |v: Option<&Value>| v.is_some_and(|v| !v.is_null());
-        let mut errors = Vec::new();
-        let root = Path::new("spec");
-        match (present(resource), present(non_resource)) {
-            (true, true) => errors.push(Error::invalid(
-                &root.child("nonResourceAttributes"),
-                non_resource.cloned().unwrap_or_default(),
-                "cannot be specified in combination with resourceAttributes",
-            )),
-            (false, false) => errors.push(Error::invalid(
-                &root.child("resourceAttributes"),
-                Value::Null,
-                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-            )),
-            _ => {}
-        }
-        let user = match me {
-            Some(me) => me.clone(),
-            None => user_of(spec),
-        };
-        if me.is_none() && user.name.is_empty() && user.groups.is_empty() {
-            errors.push(Error::invalid(&root.child("user"), "", "at least one of user or group must be specified"));
-        }
-        if !errors.is_empty() {
-            let gvk = GroupVersionKind::new("authorization.k8s.io", "", review.kind());
-            return Err(apimachinery::ApiError::invalid(&gvk, "", &errors));
-        }
+        let user = me.cloned().unwrap_or_else(|| user_of(spec));
         let text = |v: &Value, field: &str| v.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
         let fields = ["namespace", "verb", "group", "version", "resource", "subresource", "name"];
-        Ok(Self {
+        Self {
             user,
             resource: resource.filter(|v| !v.is_null()).map(|v| fields.map(|f| text(v, f))),
             non_resource: non_resource.filter(|v| !v.is_null()).map(|v| ["path", "verb"].map(|f| text(v, f))),
             field_selector: resource.map(|v| v.str_at("fieldSelector/rawSelector").to_owned()).unwrap_or_default(),
-        })
+        }
     }
 
     /// The question itself.
