@@ -1,8 +1,11 @@
 //! Strategy functions that many kinds share.
 
+use apimachinery::meta::{ObjectExt as _, object_mut};
 use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain, is_path_segment_name, mask_trailing_dash};
-use apimachinery::{Object, field::ErrorList, meta::object_mut};
+use apimachinery::{Object, field::ErrorList};
 use serde_json::Value;
+
+use crate::schema::{Type, zero_struct};
 
 pub fn nothing(_: &mut Object) {}
 
@@ -20,11 +23,15 @@ pub fn no_warnings(_: &Object, _: Option<&Object>) -> Vec<String> {
     Vec::new()
 }
 
-/// A client does not set status at birth.
+/// A client does not set status at birth: it begins as Go's zero value, `{}` and the fields that are always written.
 pub fn drop_status(object: &mut Object) {
-    if let Value::Object(map) = object {
-        map.remove("status");
-    }
+    let api_version = object.api_version();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let zero = Type::lookup(group, version, object.kind()).and_then(|of| zero_struct(of, "status"));
+    match zero {
+        Some(zero) => object_mut(object).insert("status".to_owned(), zero),
+        None => object_mut(object).remove("status"),
+    };
 }
 
 /// The main endpoint does not write status.

@@ -22,7 +22,7 @@ use apimachinery::GroupVersionKind;
 use apimachinery::patch::TypeId;
 use serde_json::Value;
 
-pub use conform::{conform, conform_to, go_kind};
+pub use conform::{conform, conform_to, go_kind, zero_struct};
 pub use decode::{decode, decode_error, strict_error, strict_messages};
 pub use defaults::{apply_defaults, default_value, walk, walk_mut};
 pub use merge::Schema;
