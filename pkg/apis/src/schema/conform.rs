@@ -75,7 +75,7 @@ pub fn conform_to(type_: Type, object: &mut Value) -> Result<Vec<String>, String
 /// The value of a struct field that Go holds by value and nobody has set; `None` for other fields. `status` of a
 /// ReplicaSet is `{"replicas": 0}`.
 pub fn zero_struct(of: Type, field: &str) -> Option<Value> {
-    let by_value = always_present(of.id()).iter().any(|entry| *entry == (field, Present::Empty));
+    let by_value = always_present(of.id()).contains(&(field, Present::Empty));
     let target = of.field(field).and_then(Field::target).filter(|_| by_value)?;
     let mut zero = Map::new();
     let mut walk = Walk { unknown: Vec::new() };
