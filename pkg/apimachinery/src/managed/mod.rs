@@ -1,7 +1,7 @@
 //! Server-side apply and the tracking of who set which field (KEP-555): the pure part.
 //!
 //! A [`FieldSet`] is a set of fields; [`Managers`] are the entries of `metadata.managedFields`. [`track_update`] says who
-//! owns what after a create, update or patch, [`apply`] merges an applied configuration into the live object. What a field
+//! owns what after a create, update or patch, [`apply()`] merges an applied configuration into the live object. What a field
 //! is comes from the schema ([`crate::patch::MergeSchema`]); without one, maps are taken as fields and lists as a whole.
 //!
 //! Start reading at [`FieldSet`], then `compare`, then `updater`.
