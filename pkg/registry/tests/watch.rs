@@ -133,6 +133,22 @@ impl Watcher<'_> {
         Selection::parse(self.world.found("configmaps").resource, self.selector.0, self.selector.1).unwrap()
     }
 
+    /// Reads nothing until all is written: behind whatever a small history can hold.
+    async fn oversleep(mut self, from: u64) -> Seen {
+        let watch = self.watch(Some(from));
+        while self.world.end.load(Ordering::Acquire) == 0 {
+            tokio::task::yield_now().await;
+        }
+        match watch {
+            Ok(watch) => self.follow(watch, from).await,
+            Err(error) => {
+                assert_eq!(error.reason(), "Expired", "{error}");
+                self.begin_again().await
+            }
+        };
+        self.seen
+    }
+
     /// From a revision on, or without one from what there is.
     fn watch(&self, from: Option<u64>) -> Result<Watch, apimachinery::ApiError> {
         let query = WatchQuery {
@@ -279,18 +295,21 @@ fn listed(history: &History, wanted: fn(&Value) -> bool, at: u64) -> Vec<Value> 
     state.into_values().filter(|object| wanted(object)).cloned().collect()
 }
 
+/// A history that every round outgrows, and one that none does.
+const HISTORIES: [usize; 2] = [16 << 10, 64 << 20];
+
 /// One store with its writers and watchers; answers how often a watcher had to list again.
-async fn round(seed: u64) -> usize {
+async fn round(seed: u64, history_bytes_max: usize) -> usize {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut config = storage::Config::new(directory.path().join("db"));
-    let mut random = StdRng::seed_from_u64(seed);
-    config.history_bytes_max = if random.random_bool(0.5) { 16 << 10 } else { 64 << 20 };
+    config.history_bytes_max = history_bytes_max;
     let store = storage::Storage::open(config).await.unwrap();
     let services = ServiceOptions::default();
     let options = registry::Options { storage: store.clone(), resources: apis::all(), services };
     let registry = Registry::new(options).unwrap();
     let world = Arc::new(World { registry, user: UserInfo::new("test", []), end: AtomicU64::new(0) });
 
+    let before = world.registry.revision();
     let mut history = History::new();
     let mut watchers = Vec::new();
     let mut writers = Vec::new();
@@ -308,11 +327,15 @@ async fn round(seed: u64) -> usize {
         let (world, mut random) = (world.clone(), StdRng::seed_from_u64(seed ^ (number << 16)));
         watchers.push(tokio::spawn(async move {
             let selector = SELECTORS[(number % 4) as usize];
-            for _ in 0..random.random_range(0..200) {
+            let breaks = random.random_range(0..200);
+            let watcher = Watcher { world: &world, selector, random, seen: Seen::default() };
+            if number == 0 {
+                return (selector, watcher.oversleep(before).await);
+            }
+            for _ in 0..breaks {
                 tokio::task::yield_now().await;
             }
-            let seen = Watcher { world: &world, selector, random, seen: Seen::default() }.run().await;
-            (selector, seen)
+            (selector, watcher.run().await)
         }));
     }
     for writer in writers {
@@ -346,15 +369,13 @@ async fn watchers_miss_nothing_see_nothing_twice_and_go_on_without_a_gap() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(number("CORACLE_WATCH_SECONDS").unwrap_or(2));
     let (first, started) = (number("CORACLE_TEST_SEED"), Instant::now());
-    let mut expired = 0;
-    for rounds in 0_u64.. {
+    loop {
         let seed = first.unwrap_or_else(rand::random);
         println!("CORACLE_TEST_SEED={seed}");
-        expired += round(seed).await;
-        let enough = started.elapsed() >= time && (expired > 0 || rounds > 20);
-        if enough || (first.is_some() && started.elapsed() >= time) {
+        let [small, _large] = [round(seed, HISTORIES[0]).await, round(seed, HISTORIES[1]).await];
+        assert!(small > 0, "the watcher that overslept fell behind a small history");
+        if started.elapsed() >= time {
             break;
         }
     }
-    assert!(first.is_some() || expired > 0, "some watcher was to fall behind");
 }
