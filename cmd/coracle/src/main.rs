@@ -6,6 +6,7 @@ mod check;
 mod config_file;
 mod identity;
 mod loops;
+mod network;
 mod node;
 mod options;
 mod passthrough;

@@ -1,21 +1,18 @@
 //! A node beside the server: runtime, pod network, kubelet, service proxy and DNS.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use apimachinery::UserInfo;
 use client::{Client, Informers, Scope};
 use component_base::Shutdown;
 use component_base::task::supervise;
-use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::{Api, Patch, PatchParams};
 
 use crate::server::Site;
-use crate::{check, identity};
+use crate::{check, identity, network};
 
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What a node that also runs the control plane is labelled with, as k3s does.
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 
@@ -66,24 +63,24 @@ impl Plan {
     pub fn start(self, site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> anyhow::Result<()> {
         let user = UserInfo::new(format!("system:node:{}", site.node_name), ["system:nodes"]);
         let client = identity::in_process(server, "kubelet", user);
-        start_network(site, &client, shutdown);
+        network::start_pods(site, &client, shutdown);
         start_role_label(site, server, shutdown);
         start_kubelet(self, site, client, shutdown)?;
         let disabled = |part: &str| site.options.disable.iter().any(|disabled| disabled == part);
         if !disabled("proxy") {
             let client = identity::in_process(server, "kube-proxy", UserInfo::new("system:kube-proxy", []));
-            start_proxy(site, client, shutdown);
+            network::start_proxy(site, client, shutdown);
         }
         if !disabled("dns") {
             let account = "system:serviceaccount:kube-system:coredns";
             let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
-            start_dns(site, identity::in_process(server, "coredns", UserInfo::new(account, groups)), shutdown);
+            network::start_dns(site, identity::in_process(server, "coredns", UserInfo::new(account, groups)), shutdown);
         }
         Ok(())
     }
 }
 
-fn runtime_options(site: &Site) -> kubelet::containerd::Options {
+pub fn runtime_options(site: &Site) -> kubelet::containerd::Options {
     let (agent, run) = (site.options.common.data_dir.join("agent"), &site.options.node.run_dir);
     let built_in = site.options.node.flannel_backend != "none";
     kubelet::containerd::Options {
@@ -148,86 +145,6 @@ async fn label_role(client: Client, informers: Informers, name: String) -> anyho
         }
     }
     Ok(())
-}
-
-/// Sets the pod network up as soon as the node has been given its addresses, and again whenever they change.
-fn start_network(site: &Site, client: &Client, shutdown: &Shutdown) {
-    if site.options.node.flannel_backend == "none" {
-        return;
-    }
-    let runtime = runtime_options(site);
-    let setup = NetworkSetup {
-        node_name: site.node_name.clone(),
-        bin_dir: runtime.cni_bin_dir,
-        conf_dir: runtime.cni_conf_dir,
-        data_dir: site.options.common.data_dir.join("agent/cni"),
-        cluster_cidr: site.options.network.cluster_cidr,
-        service_cidr: site.options.network.service_cidr,
-    };
-    let informers = Informers::new(client.clone(), shutdown.clone());
-    supervise("pod network", shutdown, move || setup.clone().follow(informers.clone()));
-}
-
-#[derive(Clone)]
-struct NetworkSetup {
-    node_name: String,
-    bin_dir: PathBuf,
-    conf_dir: PathBuf,
-    data_dir: PathBuf,
-    cluster_cidr: Ipv4Net,
-    service_cidr: Ipv4Net,
-}
-
-impl NetworkSetup {
-    async fn follow(self, informers: Informers) -> anyhow::Result<()> {
-        let mut changes = informers.get::<Node>(Scope::object("", &self.node_name)).subscribe();
-        let mut current = None;
-        while let Some(change) = changes.next().await {
-            let range = change.new.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.clone());
-            let Some(range) = range.filter(|range| current.as_ref() != Some(range)) else { continue };
-            let pod_cidr: Ipv4Net = range.parse().with_context(|| format!("the node's podCIDR {range:?}"))?;
-            let options = self.options(pod_cidr);
-            tokio::task::spawn_blocking(move || cni::configure(&options)).await??;
-            tracing::info!(pod_cidr = range, "the pod network is set up");
-            current = Some(range);
-        }
-        Ok(())
-    }
-
-    fn options(&self, pod_cidr: Ipv4Net) -> cni::Options {
-        cni::Options {
-            bin_dir: self.bin_dir.clone(),
-            conf_dir: self.conf_dir.clone(),
-            data_dir: self.data_dir.clone(),
-            pod_cidr,
-            cluster_cidr: self.cluster_cidr,
-            service_cidr: Some(self.service_cidr),
-            bridge: "cni0".into(),
-            mtu: cni::detect_mtu(),
-        }
-    }
-}
-
-fn start_proxy(site: &Site, client: Client, shutdown: &Shutdown) {
-    let config = proxy::Config {
-        informers: Informers::new(client, shutdown.clone()),
-        node_name: site.node_name.clone(),
-        cluster_cidr: site.options.network.cluster_cidr.to_string(),
-        own_addresses: [site.options.network.dns_address()].into(),
-    };
-    let stop = shutdown.clone();
-    supervise("proxy", shutdown, move || proxy::run(config.clone(), stop.clone()));
-}
-
-fn start_dns(site: &Site, client: Client, shutdown: &Shutdown) {
-    let config = dns::Config {
-        informers: Informers::new(client, shutdown.clone()),
-        addresses: vec![IpAddr::V4(site.options.network.dns_address())],
-        domain: site.options.network.cluster_domain.clone(),
-        resolv_conf: Path::new(RESOLV_CONF).to_owned(),
-    };
-    let stop = shutdown.clone();
-    supervise("dns", shutdown, move || dns::run(config.clone(), stop.clone()));
 }
 
 fn parse_label(text: &str) -> anyhow::Result<(String, String)> {

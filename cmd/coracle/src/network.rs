@@ -1,0 +1,96 @@
+//! The node's network: addresses of pods, Services and names.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use client::{Client, Informers, Scope};
+use component_base::Shutdown;
+use component_base::task::supervise;
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::Node;
+
+use crate::node::runtime_options;
+use crate::server::Site;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Sets the pod network up as soon as the node has been given its addresses, and again whenever they change.
+pub fn start_pods(site: &Site, client: &Client, shutdown: &Shutdown) {
+    if site.options.node.flannel_backend == "none" {
+        return;
+    }
+    let runtime = runtime_options(site);
+    let setup = NetworkSetup {
+        node_name: site.node_name.clone(),
+        bin_dir: runtime.cni_bin_dir,
+        conf_dir: runtime.cni_conf_dir,
+        data_dir: site.options.common.data_dir.join("agent/cni"),
+        cluster_cidr: site.options.network.cluster_cidr,
+        service_cidr: site.options.network.service_cidr,
+    };
+    let informers = Informers::new(client.clone(), shutdown.clone());
+    supervise("pod network", shutdown, move || setup.clone().follow(informers.clone()));
+}
+
+#[derive(Clone)]
+struct NetworkSetup {
+    node_name: String,
+    bin_dir: PathBuf,
+    conf_dir: PathBuf,
+    data_dir: PathBuf,
+    cluster_cidr: Ipv4Net,
+    service_cidr: Ipv4Net,
+}
+
+impl NetworkSetup {
+    async fn follow(self, informers: Informers) -> anyhow::Result<()> {
+        let mut changes = informers.get::<Node>(Scope::object("", &self.node_name)).subscribe();
+        let mut current = None;
+        while let Some(change) = changes.next().await {
+            let range = change.new.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.clone());
+            let Some(range) = range.filter(|range| current.as_ref() != Some(range)) else { continue };
+            let pod_cidr: Ipv4Net = range.parse().with_context(|| format!("the node's podCIDR {range:?}"))?;
+            let options = self.options(pod_cidr);
+            tokio::task::spawn_blocking(move || cni::configure(&options)).await??;
+            tracing::info!(pod_cidr = range, "the pod network is set up");
+            current = Some(range);
+        }
+        Ok(())
+    }
+
+    fn options(&self, pod_cidr: Ipv4Net) -> cni::Options {
+        cni::Options {
+            bin_dir: self.bin_dir.clone(),
+            conf_dir: self.conf_dir.clone(),
+            data_dir: self.data_dir.clone(),
+            pod_cidr,
+            cluster_cidr: self.cluster_cidr,
+            service_cidr: Some(self.service_cidr),
+            bridge: "cni0".into(),
+            mtu: cni::detect_mtu(),
+        }
+    }
+}
+
+pub fn start_proxy(site: &Site, client: Client, shutdown: &Shutdown) {
+    let config = proxy::Config {
+        informers: Informers::new(client, shutdown.clone()),
+        node_name: site.node_name.clone(),
+        cluster_cidr: site.options.network.cluster_cidr.to_string(),
+        own_addresses: [site.options.network.dns_address()].into(),
+    };
+    let stop = shutdown.clone();
+    supervise("proxy", shutdown, move || proxy::run(config.clone(), stop.clone()));
+}
+
+pub fn start_dns(site: &Site, client: Client, shutdown: &Shutdown) {
+    let config = dns::Config {
+        informers: Informers::new(client, shutdown.clone()),
+        addresses: vec![IpAddr::V4(site.options.network.dns_address())],
+        domain: site.options.network.cluster_domain.clone(),
+        resolv_conf: Path::new(RESOLV_CONF).to_owned(),
+    };
+    let stop = shutdown.clone();
+    supervise("dns", shutdown, move || dns::run(config.clone(), stop.clone()));
+}
