@@ -88,7 +88,7 @@ fn prepare(options: ServerOptions) -> anyhow::Result<Site> {
     std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
         .with_context(|| format!("--data-dir {}", data_dir.display()))?;
     let pki = Pki::load_or_create(&data_dir.join("server/tls"), &names(&options, &node_name, node_ip))?;
-    pki::join_token(&data_dir.join("server/token"), &pki.server_ca().cert_pem(), None)?;
+    pki::join_token(&data_dir.join("server/token"), "server", &pki.server_ca().cert_pem(), None)?;
     Ok(Site { options, node_name, node_ip, pki })
 }
 

@@ -44,7 +44,7 @@ impl Sans {
         self
     }
 
-    fn to_general_names(&self) -> Result<Vec<GeneralName>, Error> {
+    pub(crate) fn to_general_names(&self) -> Result<Vec<GeneralName>, Error> {
         let mut names = Vec::with_capacity(self.hostnames.len() + self.ips.len());
         for host in &self.hostnames {
             names.push(GeneralName::DnsName(der::asn1::Ia5String::new(host)?));
@@ -215,12 +215,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A key pair as the `signature` traits want it.
-struct RingSigner<'a>(&'a KeyPair);
+pub(crate) struct RingSigner<'a>(pub(crate) &'a KeyPair);
 
 #[derive(Clone)]
-struct PublicKey(Vec<u8>);
+pub(crate) struct PublicKey(Vec<u8>);
 
-struct RawSignature(Vec<u8>);
+pub(crate) struct RawSignature(Vec<u8>);
 
 impl signature::Keypair for RingSigner<'_> {
     type VerifyingKey = PublicKey;

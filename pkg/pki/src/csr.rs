@@ -1,23 +1,28 @@
-//! Certificate signing requests: reading them, and signing for Kubernetes' built-in signers under their rules.
+//! Certificate signing requests: making and reading them, and signing for Kubernetes' built-in signers under their rules.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use der::Decode;
+use der::{Decode, Encode};
 use rustls::pki_types::CertificateDer;
-use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::builder::Builder;
+use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::name::Name;
+use x509_cert::request::RequestBuilder;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName as ParsedName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::authority::{Authority, Sans};
+use crate::authority::{Authority, RawSignature, RingSigner, Sans, name};
 use crate::error::Error;
 use crate::file::to_pem;
-use crate::usage::{LEAF_LIFETIME, Usage};
+use crate::key::KeyPair;
+use crate::usage::{BACKDATE, LEAF_LIFETIME, Usage};
 
-/// Shortest and longest lifetime that a request may ask for.
+/// The shortest lifetime that a request may ask for.
 const MIN_LIFETIME: Duration = Duration::from_secs(600);
+/// Certificates that live shorter than this keep their whole time, though they begin in the past.
+const SHORT: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// The signers that sign with the cluster's own authorities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +33,26 @@ pub enum SignerName {
 }
 
 impl SignerName {
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "kubernetes.io/kube-apiserver-client" => Some(Self::KubeApiserverClient),
-            "kubernetes.io/kube-apiserver-client-kubelet" => Some(Self::KubeApiserverClientKubelet),
-            "kubernetes.io/kubelet-serving" => Some(Self::KubeletServing),
-            _ => None,
+    /// As requests name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KubeApiserverClient => "kubernetes.io/kube-apiserver-client",
+            Self::KubeApiserverClientKubelet => "kubernetes.io/kube-apiserver-client-kubelet",
+            Self::KubeletServing => "kubernetes.io/kubelet-serving",
         }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::KubeApiserverClient, Self::KubeApiserverClientKubelet, Self::KubeletServing]
+            .into_iter()
+            .find(|signer| signer.as_str() == name)
     }
 }
 
 /// Why a request is refused; the texts are those of the `Failed` condition.
 #[derive(Debug, thiserror::Error)]
 pub enum CsrError {
-    #[error("unable to parse csr: {0}")]
+    #[error("{0}")]
     Parse(String),
     #[error("{0}")]
     Usage(String),
@@ -59,7 +70,6 @@ pub struct CsrSubject {
     pub sans: Sans,
     pub emails: usize,
     pub uris: usize,
-    /// Other organisational facts that built-in signers ignore.
     spki: Vec<u8>,
     subject_der: Vec<u8>,
 }
@@ -124,6 +134,57 @@ pub(crate) fn sans_of(cert: &CertificateDer<'_>) -> Result<Sans, Error> {
     Ok(sans)
 }
 
+impl CsrSubject {
+    /// The SubjectPublicKeyInfo in DER.
+    pub fn public_key(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The rules of a built-in signer, in upstream's order and with its texts.
+    pub fn check(&self, signer: SignerName, usages: &[&str]) -> Result<(), CsrError> {
+        let refuse = |why| Err(CsrError::Subject(why));
+        if signer == SignerName::KubeApiserverClient {
+            return check_client_usages(usages);
+        }
+        let serving = signer == SignerName::KubeletServing;
+        let (hosts, ips) = (!self.sans.hostnames.is_empty(), !self.sans.ips.is_empty());
+        match () {
+            () if self.organizations != ["system:nodes"] => refuse("subject organization is not system:nodes"),
+            () if serving && !hosts && !ips => refuse("DNS or IP subjectAltName is required"),
+            () if !serving && hosts => refuse("DNS subjectAltNames are not allowed"),
+            () if self.emails > 0 => refuse("Email subjectAltNames are not allowed"),
+            () if !serving && ips => refuse("IP subjectAltNames are not allowed"),
+            () if self.uris > 0 => refuse("URI subjectAltNames are not allowed"),
+            () if !self.common_name.starts_with("system:node:") => {
+                refuse("subject common name does not begin with system:node:")
+            }
+            () => check_kubelet_usages(if serving { "server auth" } else { "client auth" }, usages),
+        }
+    }
+}
+
+fn check_client_usages(usages: &[&str]) -> Result<(), CsrError> {
+    let allowed = ["digital signature", "key encipherment", "client auth"];
+    if let Some(usage) = usages.iter().find(|usage| !allowed.contains(usage)) {
+        return Err(CsrError::Usage(format!("invalid usage for client certificate: {usage}")));
+    }
+    if !usages.contains(&"client auth") {
+        return Err(CsrError::Usage("missing required usage for client certificate: client auth".to_owned()));
+    }
+    Ok(())
+}
+
+/// `purpose` and digital signatures are needed; encipherment, which only RSA keys can do, may be asked for.
+fn check_kubelet_usages(purpose: &str, usages: &[&str]) -> Result<(), CsrError> {
+    let mut allowed = ["digital signature", "key encipherment", purpose];
+    allowed.sort_unstable();
+    let needed = usages.contains(&purpose) && usages.contains(&"digital signature");
+    if needed && usages.iter().all(|usage| allowed.contains(usage)) {
+        return Ok(());
+    }
+    Err(CsrError::Usage(format!("usages did not match [{}]", allowed.join(" "))))
+}
+
 impl Authority {
     /// Signs `request` for a built-in signer with the `usages` that were asked for, after checking the signer's rules.
     /// Returns the certificate as PEM. The kubelet-serving signer is for the server CA, the others for the client CA.
@@ -134,50 +195,28 @@ impl Authority {
         usages: &[&str],
         lifetime: Option<Duration>,
     ) -> Result<String, CsrError> {
-        check(signer, request, usages)?;
+        request.check(signer, usages)?;
         let usage = if signer == SignerName::KubeletServing { Usage::Server } else { Usage::Client };
-        let mut names = Vec::new();
-        for host in &request.sans.hostnames {
-            names.push(GeneralName::DnsName(der::asn1::Ia5String::new(host).map_err(Error::from)?));
-        }
-        names.extend(request.sans.ips.iter().map(|ip| GeneralName::from(*ip)));
         let lifetime = lifetime.map_or(LEAF_LIFETIME, |l| l.clamp(MIN_LIFETIME, LEAF_LIFETIME));
+        let lifetime = if lifetime < SHORT { lifetime } else { lifetime - BACKDATE };
         let subject = Name::from_der(&request.subject_der).map_err(Error::from)?;
+        let names = request.sans.to_general_names()?;
         let cert = self.sign(usage, subject, names, &request.spki, lifetime)?;
         Ok(to_pem("CERTIFICATE", &cert))
     }
 }
 
-/// The rules of each built-in signer, with upstream's texts.
-fn check(signer: SignerName, request: &CsrSubject, usages: &[&str]) -> Result<(), CsrError> {
-    let (needed, allowed): (&str, &[&str]) = match signer {
-        SignerName::KubeletServing => ("server auth", &["key encipherment", "digital signature", "server auth"]),
-        _ => ("client auth", &["key encipherment", "digital signature", "client auth"]),
-    };
-    if usages.iter().any(|u| !allowed.contains(u)) || !usages.contains(&needed) {
-        return Err(CsrError::Usage(format!("usages did not match [{}]", allowed.join(" "))));
-    }
-    if signer == SignerName::KubeApiserverClient {
-        return Ok(());
-    }
-    if request.organizations != ["system:nodes"] {
-        return Err(CsrError::Subject("organization was not system:nodes"));
-    }
-    if !request.common_name.starts_with("system:node:") {
-        return Err(CsrError::Subject("commonName did not start with system:node:"));
-    }
-    let names = request.sans.hostnames.len() + request.sans.ips.len();
-    match signer {
-        SignerName::KubeletServing if names == 0 => Err(CsrError::Subject("DNSNames or IPAddresses must be specified")),
-        SignerName::KubeApiserverClientKubelet if !request.sans.hostnames.is_empty() => {
-            Err(CsrError::Subject("DNSNames not allowed"))
+impl KeyPair {
+    /// A PEM `CERTIFICATE REQUEST` for this key: `CN=common_name`, one `O=` for each of `orgs`, and `sans` if there are
+    /// any.
+    pub fn request(&self, common_name: &str, orgs: &[&str], sans: &Sans) -> Result<String, Error> {
+        let mut builder = RequestBuilder::new(name(common_name, orgs)?)?;
+        let names = sans.to_general_names()?;
+        if !names.is_empty() {
+            builder.add_extension(&SubjectAltName(names))?;
         }
-        SignerName::KubeApiserverClientKubelet if !request.sans.ips.is_empty() => {
-            Err(CsrError::Subject("IPAddresses not allowed"))
-        }
-        _ if request.emails > 0 => Err(CsrError::Subject("emailAddresses not allowed")),
-        _ if request.uris > 0 => Err(CsrError::Subject("uris not allowed")),
-        _ => Ok(()),
+        let request = builder.build::<_, RawSignature>(&RingSigner(self))?;
+        Ok(to_pem("CERTIFICATE REQUEST", &request.to_der()?))
     }
 }
 
@@ -186,7 +225,6 @@ mod tests {
     use super::*;
 
     fn request(common_name: &str, orgs: &[&str], hosts: &[&str]) -> CsrSubject {
-        use der::Encode;
         CsrSubject {
             common_name: common_name.to_owned(),
             organizations: orgs.iter().map(|o| (*o).to_owned()).collect(),
@@ -207,13 +245,46 @@ mod tests {
         let server: &[&str] = &["digital signature", "server auth"];
         let cases = [
             (KubeApiserverClient, request("alice", &["dev"], &[]), client, Ok(())),
-            (KubeApiserverClient, request("alice", &["dev"], &[]), server, Err("usages did not match")),
+            (
+                KubeApiserverClient,
+                request("alice", &["dev"], &[]),
+                server,
+                Err("invalid usage for client certificate: server auth"),
+            ),
+            (
+                KubeApiserverClient,
+                request("alice", &["dev"], &[]),
+                &["digital signature"],
+                Err("missing required usage"),
+            ),
             (KubeApiserverClientKubelet, request(node, nodes, &[]), client, Ok(())),
-            (KubeApiserverClientKubelet, request("alice", nodes, &[]), client, Err("commonName did not start")),
-            (KubeApiserverClientKubelet, request(node, &["x"], &[]), client, Err("organization was not")),
-            (KubeApiserverClientKubelet, request(node, nodes, &["h"]), client, Err("DNSNames not allowed")),
+            (
+                KubeApiserverClientKubelet,
+                request("alice", nodes, &[]),
+                client,
+                Err("subject common name does not begin with system:node:"),
+            ),
+            (
+                KubeApiserverClientKubelet,
+                request(node, &["x"], &[]),
+                client,
+                Err("subject organization is not system:nodes"),
+            ),
+            (
+                KubeApiserverClientKubelet,
+                request(node, nodes, &["h"]),
+                client,
+                Err("DNS subjectAltNames are not allowed"),
+            ),
             (KubeletServing, request(node, nodes, &["h"]), server, Ok(())),
-            (KubeletServing, request(node, nodes, &[]), server, Err("DNSNames or IPAddresses must be")),
+            (KubeletServing, request(node, nodes, &[]), server, Err("DNS or IP subjectAltName is required")),
+            (
+                KubeletServing,
+                request(node, nodes, &["h"]),
+                client,
+                Err("usages did not match [digital signature key encipherment server auth]"),
+            ),
+            (KubeApiserverClientKubelet, request(node, nodes, &[]), &["client auth"], Err("usages did not match")),
         ];
         let ca = Authority::generate("ca").unwrap();
         for (signer, request, usages, want) in cases {
@@ -252,5 +323,16 @@ mod tests {
         let middle = forged.len() / 2;
         forged[middle] ^= 1;
         assert!(parse_csr(&forged).is_err(), "the sender must hold the key");
+    }
+
+    #[test]
+    fn a_request_is_read_as_it_was_made() {
+        let key = KeyPair::generate().unwrap();
+        let sans = Sans { hostnames: vec!["n1".to_owned()], ips: vec!["10.0.0.1".parse().unwrap()] };
+        let read = parse_csr(key.request("system:node:n1", &["system:nodes", "b"], &sans).unwrap().as_bytes()).unwrap();
+        assert_eq!((read.common_name.as_str(), read.organizations.len()), ("system:node:n1", 2));
+        assert_eq!((&read.sans, read.public_key()), (&sans, key.spki()));
+        let bare = parse_csr(key.request("a", &[], &Sans::default()).unwrap().as_bytes()).unwrap();
+        assert_eq!(bare.sans, Sans::default());
     }
 }

@@ -29,6 +29,6 @@ pub use kubeconfig::{Kubeconfig, UserAuth};
 pub use rustls::pki_types::CertificateDer;
 pub use store::{Options, Pki};
 pub use tls::Identity;
-pub use token::{JoinToken, join_token, random_secret};
+pub use token::{JoinToken, join_token, random_bootstrap, random_secret, split_bootstrap};
 pub use usage::{Profile, Usage};
 pub use verify::{ClientSubject, ClientVerifier};
