@@ -1,7 +1,6 @@
 //! Rows of `authentication.k8s.io` and `authorization.k8s.io`: questions that are answered and not kept.
 
 use apimachinery::field::{Error, ErrorList, Path};
-use apimachinery::validation::{is_qualified_name, is_valid_label_value};
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
@@ -120,27 +119,12 @@ fn selectors(errors: &mut ErrorList, spec: &Value) {
 
 /// Operators that this server does not know are left to newer ones.
 fn validate_requirement(errors: &mut ErrorList, at: &Path, requirement: &Value, is_label: bool) {
-    let (key, count) = (requirement.text("key"), requirement.list("values").len());
-    if key.is_empty() && !is_label {
+    if requirement.text("key").is_empty() && !is_label {
         errors.push(Error::required(&at.child("key"), "must be specified"));
     }
-    match requirement.text("operator") {
-        "In" | "NotIn" if count == 0 => {
-            let why = "must be specified when `operator` is 'In' or 'NotIn'";
-            errors.push(Error::required(&at.child("values"), why));
-        }
-        "Exists" | "DoesNotExist" if count > 0 => {
-            let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-            errors.push(Error::forbidden(&at.child("values"), why));
-        }
-        _ => {}
-    }
+    check::selector_operator(errors, at, requirement);
     if is_label {
-        check::text(errors, at, "key", key, is_qualified_name);
-        for (i, value) in requirement.texts("values").enumerate() {
-            let path = at.child("values").index(i);
-            errors.extend(is_valid_label_value(value).into_iter().map(|e| Error::invalid(&path, value, e)));
-        }
+        check::label_requirement(errors, at, requirement);
     }
 }
 

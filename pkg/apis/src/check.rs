@@ -142,16 +142,26 @@ pub fn label_selector(errors: &mut ErrorList, path: &Path, selector: &Value) {
     }
     for (i, expression) in selector.list("matchExpressions").iter().enumerate() {
         let at = path.child("matchExpressions").index(i);
-        selector_operator(errors, &at, expression);
-        text(errors, &at, "key", expression.text("key"), is_qualified_name);
-        for (j, value) in expression.texts("values").enumerate() {
-            let reasons = is_valid_label_value(value);
-            errors.extend(reasons.into_iter().map(|e| Error::invalid(&at.child("values").index(j), value, e)));
+        if !selector_operator(errors, &at, expression) {
+            let operator = expression.text("operator");
+            errors.push(Error::invalid(&at.child("operator"), operator, "not a valid selector operator"));
         }
+        label_requirement(errors, &at, expression);
     }
 }
 
-fn selector_operator(errors: &mut ErrorList, at: &Path, expression: &Value) {
+/// Key and values of a requirement of labels.
+pub fn label_requirement(errors: &mut ErrorList, at: &Path, expression: &Value) {
+    text(errors, at, "key", expression.text("key"), is_qualified_name);
+    for (j, value) in expression.texts("values").enumerate() {
+        let reasons = is_valid_label_value(value);
+        errors.extend(reasons.into_iter().map(|e| Error::invalid(&at.child("values").index(j), value, e)));
+    }
+}
+
+/// There are values where the operator of a requirement wants some, and none where it wants none. Says whether the
+/// operator is known.
+pub fn selector_operator(errors: &mut ErrorList, at: &Path, expression: &Value) -> bool {
     let count = expression.list("values").len();
     match expression.text("operator") {
         "In" | "NotIn" if count == 0 => {
@@ -163,8 +173,9 @@ fn selector_operator(errors: &mut ErrorList, at: &Path, expression: &Value) {
             errors.push(Error::forbidden(&at.child("values"), why));
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-        other => errors.push(Error::invalid(&at.child("operator"), other, "not a valid selector operator")),
+        _ => return false,
     }
+    true
 }
 
 /// The selector selects something by name.

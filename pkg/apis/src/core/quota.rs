@@ -68,34 +68,6 @@ const SCOPES: &[&str] = &[
     "VolumeAttributesClass",
 ];
 
-/// Resources without a domain that a quota can limit; besides these, huge pages.
-const COUNTED: &[&str] = &[
-    "cpu",
-    "memory",
-    "ephemeral-storage",
-    "requests.cpu",
-    "requests.memory",
-    "requests.storage",
-    "requests.ephemeral-storage",
-    "limits.cpu",
-    "limits.memory",
-    "limits.ephemeral-storage",
-    "pods",
-    "resourcequotas",
-    "services",
-    "replicationcontrollers",
-    "secrets",
-    "persistentvolumeclaims",
-    "configmaps",
-    "services.nodeports",
-    "services.loadbalancers",
-];
-
-fn is_counted(name: &str) -> bool {
-    let pages = name.strip_prefix("requests.").unwrap_or(name).starts_with(resources::HUGE_PAGES);
-    pages || COUNTED.contains(&name)
-}
-
 /// The scope says something about the resource.
 fn fits(scope: &str, resource: &str) -> bool {
     const COMPUTE: &[&str] = &["cpu", "memory", "limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
@@ -112,7 +84,7 @@ fn quota_amounts(errors: &mut ErrorList, at: &Path, owner: &Value, list: &str) {
         let at = at.child(list).key(name);
         // Counts of anything: `count/deployments.apps`; classes: `gold.storageclass.storage.k8s.io/requests.storage`.
         resources::name(errors, &at, name);
-        if !name.contains('/') && !is_counted(name) {
+        if !name.contains('/') && !resources::is_standard_of_quota(name) {
             errors.push(Error::invalid(&at, name, "must be a standard resource for quota"));
         }
         resources::amount(errors, || at.clone(), name, value);
@@ -137,7 +109,7 @@ fn validate_quota(quota: &Object) -> ErrorList {
 
 /// One error for each limited resource that the scope has nothing to do with.
 fn unfit(errors: &mut ErrorList, at: &Path, spec: &Value, scope: &str, shown: &Value) {
-    for _ in spec.entries("hard").filter(|(name, _)| is_counted(name) && !fits(scope, name)) {
+    for _ in spec.entries("hard").filter(|(name, _)| resources::is_standard_of_quota(name) && !fits(scope, name)) {
         errors.push(Error::invalid(at, shown.clone(), "unsupported scope applied to resource"));
     }
 }

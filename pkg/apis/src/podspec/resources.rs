@@ -14,8 +14,8 @@ use crate::tree::Tree;
 /// Resources that a container may ask for by a name without a domain, besides `hugepages-*`.
 const CONTAINER: &[&str] = &["cpu", "memory", "ephemeral-storage"];
 
-/// All names without a domain that mean something somewhere, besides `hugepages-*` and `requests.hugepages-*`.
-const STANDARD: &[&str] = &[
+/// Names without a domain of what is measured, besides `hugepages-*` and `requests.hugepages-*`.
+const MEASURED: &[&str] = &[
     "cpu",
     "memory",
     "ephemeral-storage",
@@ -25,6 +25,12 @@ const STANDARD: &[&str] = &[
     "limits.cpu",
     "limits.memory",
     "limits.ephemeral-storage",
+    "storage",
+    "requests.storage",
+];
+
+/// Names without a domain of what is counted in whole units.
+const COUNTED: &[&str] = &[
     "pods",
     "resourcequotas",
     "services",
@@ -32,11 +38,21 @@ const STANDARD: &[&str] = &[
     "secrets",
     "configmaps",
     "persistentvolumeclaims",
-    "storage",
-    "requests.storage",
     "services.nodeports",
     "services.loadbalancers",
 ];
+
+/// A name without a domain that means something somewhere.
+fn is_standard(name: &str) -> bool {
+    name.strip_prefix("requests.").unwrap_or(name).starts_with(HUGE_PAGES)
+        || MEASURED.contains(&name)
+        || COUNTED.contains(&name)
+}
+
+/// The same for quotas, which limit what is requested of storage and not the storage that there is.
+pub fn is_standard_of_quota(name: &str) -> bool {
+    is_standard(name) && name != "storage"
+}
 
 /// A name of the cluster's own resources: without a domain or of `kubernetes.io`.
 pub fn is_native(name: &str) -> bool {
@@ -55,8 +71,7 @@ pub fn name(errors: &mut ErrorList, path: &Path, value: &str) -> bool {
         errors.extend(reasons.into_iter().map(|e| Error::invalid(path, value, e)));
         return false;
     }
-    let huge = value.starts_with("hugepages-") || value.starts_with("requests.hugepages-");
-    if !value.contains('/') && !huge && !STANDARD.contains(&value) {
+    if !value.contains('/') && !is_standard(value) {
         errors.push(Error::invalid(path, value, "must be a standard resource type or fully qualified"));
         return false;
     }
@@ -80,17 +95,6 @@ pub fn container_name(errors: &mut ErrorList, path: &Path, value: &str) {
 
 /// Resources counted in whole units.
 fn is_integer(name: &str) -> bool {
-    const COUNTED: &[&str] = &[
-        "pods",
-        "resourcequotas",
-        "services",
-        "replicationcontrollers",
-        "secrets",
-        "configmaps",
-        "persistentvolumeclaims",
-        "services.nodeports",
-        "services.loadbalancers",
-    ];
     COUNTED.contains(&name) || is_extended(name)
 }
 

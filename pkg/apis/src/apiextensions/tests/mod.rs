@@ -4,9 +4,7 @@ use serde_json::{Value, json};
 
 use crate::testing::{Rules, cells, check_create, check_defaults, check_status, check_update, created, row};
 
-const LABEL: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic \
-                     character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
-                     validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const LABEL: &str = "{dns-1035}";
 
 fn definition() -> Value {
     let schema = json!({ "openAPIV3Schema": { "type": "object", "properties": { "spec": {

@@ -5,7 +5,7 @@ mod statefulsets;
 
 use serde_json::{Value, json};
 
-use crate::testing::{cells, create_errors, created, defaulted, row, update_errors};
+use crate::testing::{Rules, cells, check_create, check_update, create_errors, created, defaulted, row, update_errors};
 
 fn object(spec: Value) -> Value {
     let mut spec = spec;
@@ -18,6 +18,79 @@ fn object(spec: Value) -> Value {
         });
     }
     json!({ "metadata": { "name": "web", "namespace": "d" }, "spec": spec })
+}
+
+/// An object that every kind with a template accepts.
+fn workload() -> Value {
+    object(json!({}))
+}
+
+/// Rows that hold for every kind with a template.
+const TEMPLATES: Rules<'_> = &[
+    ("", &[]),
+    (
+        "spec.selector.matchLabels = {\"app\":\"other\"}",
+        &[
+            "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+        ],
+    ),
+    (
+        "spec.template = null",
+        &[
+            "spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`",
+            "spec.template.spec.containers: Required value",
+        ],
+    ),
+    (
+        "spec.template.spec.restartPolicy = Never",
+        &["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""],
+    ),
+    ("spec.template.metadata.labels[a b] = c", &["spec.template.labels: Invalid value: \"a b\": {name part}"]),
+    (
+        "spec.template.spec.ephemeralContainers = [{\"name\":\"e\",\"image\":\"i\"}]",
+        &["spec.template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed in pod template"],
+    ),
+    ("spec.minReadySeconds = -1", &["spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0"]),
+];
+
+#[test]
+fn templates() {
+    for (plural, kind) in [
+        ("daemonsets", "DaemonSet"),
+        ("deployments", "ReplicaSet"),
+        ("replicasets", "ReplicaSet"),
+        ("statefulsets", "StatefulSet"),
+    ] {
+        let row = row("apps", plural);
+        check_create(row, &workload(), TEMPLATES);
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        let why = format!("spec.template.spec.activeDeadlineSeconds: Forbidden: {why}");
+        check_create(row, &workload(), &[("spec.template.spec.activeDeadlineSeconds = 5", &[&why])]);
+    }
+}
+
+#[test]
+fn replicas() {
+    for plural in ["deployments", "replicasets", "statefulsets"] {
+        let negative: Rules<'_> =
+            &[("spec.replicas = -1", &["spec.replicas: Invalid value: -1: must be greater than or equal to 0"])];
+        check_create(row("apps", plural), &workload(), negative);
+        check_update(row("apps", plural), &workload(), negative);
+    }
+}
+
+#[test]
+fn selectors_do_not_change() {
+    for plural in ["daemonsets", "deployments", "replicasets"] {
+        let rules: Rules<'_> = &[
+            ("spec.template.metadata.labels[b] = c", &[]),
+            (
+                "spec.selector.matchLabels[b] = c ; spec.template.metadata.labels[b] = c",
+                &["spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"web\",\"b\":\"c\"}}: field is immutable"],
+            ),
+        ];
+        check_update(row("apps", plural), &workload(), rules);
+    }
 }
 
 #[test]

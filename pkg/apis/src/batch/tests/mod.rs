@@ -6,13 +6,19 @@ use serde_json::{Value, json};
 
 use crate::testing::{cells, created, defaulted, row, texts};
 
+/// A job with the fields of `spec`, and a template if that has none.
 fn job(spec: Value) -> Value {
     let mut spec = spec;
     if spec.get("template").is_none() {
         spec["template"] =
-            json!({ "spec": { "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i:1" }] } });
+            json!({ "spec": { "restartPolicy": "Never", "containers": [{ "name": "c", "image": "i" }] } });
     }
-    json!({ "metadata": { "name": "sum", "namespace": "d", "uid": "u-1" }, "spec": spec })
+    json!({ "metadata": { "name": "sum", "namespace": "d", "uid": "u" }, "spec": spec })
+}
+
+/// A job of five numbered pods.
+fn indexed() -> Value {
+    job(json!({ "completionMode": "Indexed", "completions": 5, "parallelism": 5 }))
 }
 
 #[test]
@@ -26,13 +32,13 @@ fn job_defaults() {
         ("completionMode", json!("NonIndexed")),
         ("suspend", json!(false)),
         ("podReplacementPolicy", json!("TerminatingOrFailed")),
-        ("selector", json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": "u-1" } })),
+        ("selector", json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": "u" } })),
     ] {
         assert_eq!(spec[field], want, "{field}");
     }
     let labels = json!({
-        "batch.kubernetes.io/controller-uid": "u-1", "batch.kubernetes.io/job-name": "sum",
-        "controller-uid": "u-1", "job-name": "sum",
+        "batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "sum",
+        "controller-uid": "u", "job-name": "sum",
     });
     assert_eq!(spec["template"]["metadata"]["labels"], labels);
     assert_eq!(texts(&(row("batch", "jobs").strategy.validate)(&got)), [""; 0]);

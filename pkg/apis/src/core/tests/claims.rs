@@ -30,30 +30,18 @@ fn new_claims() {
                 &["spec.resources[storage]: Invalid value: \"0\": must be greater than zero"],
             ),
             ("spec.storageClassName = \"\"", &[]),
-            (
-                "spec.storageClassName = A",
-                &["spec.storageClassName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
-             lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
-            ),
+            ("spec.storageClassName = A", &["spec.storageClassName: Invalid value: \"A\": {subdomain}"]),
             (
                 "spec.volumeMode = Odd",
                 &["spec.volumeMode: Unsupported value: \"Odd\": supported values: \"Block\", \"Filesystem\""],
             ),
             (
                 "spec.volumeAttributesClassName = A",
-                &["spec.volumeAttributesClassName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must \
-             consist of lower case alphanumeric characters, '-' or '.', and must start and end with an \
-             alphanumeric character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
+                &["spec.volumeAttributesClassName: Invalid value: \"A\": {subdomain}"],
             ),
             (
                 "spec.selector = {\"matchLabels\":{\"a b\":\"c\"}}",
-                &["spec.selector.matchLabels: Invalid value: \"a b\": name part must consist of alphanumeric \
-             characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
-             'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"],
+                &["spec.selector.matchLabels: Invalid value: \"a b\": {name part}"],
             ),
             (
                 "spec.dataSource = {\"kind\":\"Secret\"}",
@@ -69,14 +57,8 @@ fn new_claims() {
             (
                 "spec.dataSource = {\"apiGroup\":\"A\",\"kind\":\"VolumeSnapshot\",\"name\":\"s\"}",
                 &[
-                    "spec.dataSource.apiGroup: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
-             lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
-                    "spec.dataSourceRef.apiGroup: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist \
-             of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                    "spec.dataSource.apiGroup: Invalid value: \"A\": {subdomain}",
+                    "spec.dataSourceRef.apiGroup: Invalid value: \"A\": {subdomain}",
                 ],
             ),
             (
@@ -142,10 +124,7 @@ fn statuses() {
                 "status.allocatedResourceStatuses = {\"storage\":\"NodeResizePending\",\"cpu\":\"Odd\",\"a \
          b\":\"NodeResizePending\"}",
                 &[
-                    "status.allocatedResourceStatus: Invalid value: \"a b\": name part must consist of alphanumeric \
-             characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
-             'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+                    "status.allocatedResourceStatus: Invalid value: \"a b\": {name part}",
                     "status.allocatedResourceStatus: Unsupported value: \"cpu\": supported values: \"storage\"",
                     "status.allocatedResourceStatus: Unsupported value: \"cpu\": supported values: \
              \"ControllerResizeInProgress\", \"ControllerResizeInfeasible\", \"NodeResizeInProgress\", \
@@ -155,10 +134,7 @@ fn statuses() {
             (
                 "status.allocatedResources = {\"storage\":\"1Gi\",\"cpu\":\"1\",\"a b\":\"1\"}",
                 &[
-                    "status.allocatedResources: Invalid value: \"a b\": name part must consist of alphanumeric \
-             characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
-             'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+                    "status.allocatedResources: Invalid value: \"a b\": {name part}",
                     "status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\"",
                 ],
             ),

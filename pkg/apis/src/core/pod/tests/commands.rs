@@ -81,9 +81,7 @@ fn environment() {
             (
                 "spec.containers[0].env = \
          [{\"name\":\"A\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"s\",\"key\":\"a/b\"}}}]",
-                &["spec.containers[0].env[0].valueFrom.configMapKeyRef.key: Invalid value: \"a/b\": a valid config \
-             key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  \
-             or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"],
+                &["spec.containers[0].env[0].valueFrom.configMapKeyRef.key: Invalid value: \"a/b\": {config key}"],
             ),
             (
                 "spec.containers[0].env = \
@@ -111,10 +109,7 @@ fn environment() {
             ),
             (
                 "spec.containers[0].envFrom = [{\"secretRef\":{\"name\":\"S\"}}]",
-                &["spec.containers[0].envFrom[0].secretRef.name: Invalid value: \"S\": a lowercase RFC 1123 \
-             subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end \
-             with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
+                &["spec.containers[0].envFrom[0].secretRef.name: Invalid value: \"S\": {subdomain}"],
             ),
         ],
     );

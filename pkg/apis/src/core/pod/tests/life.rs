@@ -161,19 +161,10 @@ fn statuses() {
                 "status.conditions = [{\"type\":\"Mi ne\",\"status\":\"True\",\"observedGeneration\":-1}]",
                 &[
                     "status.conditions[0].observedGeneration: Invalid value: -1: must be a non-negative integer",
-                    "status.conditions[0].Type: Invalid value: \"Mi ne\": name part must consist of alphanumeric \
-             characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
-             'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+                    "status.conditions[0].Type: Invalid value: \"Mi ne\": {name part}",
                 ],
             ),
-            (
-                "status.nominatedNodeName = A",
-                &["status.nominatedNodeName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
-             lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
-            ),
+            ("status.nominatedNodeName = A", &["status.nominatedNodeName: Invalid value: \"A\": {subdomain}"]),
             ("status.qosClass = Guaranteed", &["status.qosClass: Invalid value: \"Guaranteed\": field is immutable"]),
             (
                 "status.podIPs = [{\"ip\":\"1.2.3\"}]",
@@ -199,10 +190,7 @@ fn statuses() {
                 &[
                     "status.resourceClaimStatuses[0].name: Invalid value: \"x\": must match the name of an entry in \
              `spec.resourceClaims`",
-                    "status.resourceClaimStatuses[0].resourceClaimName: Invalid value: \"A\": a lowercase RFC 1123 \
-             subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end \
-             with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                    "status.resourceClaimStatuses[0].resourceClaimName: Invalid value: \"A\": {subdomain}",
                 ],
             ),
             (

@@ -143,9 +143,7 @@ fn rights() {
          {\"runAsUserName\":\"\",\"gmsaCredentialSpecName\":\"A\"}",
                 &[
                     "spec.containers[0].securityContext.windowsOptions.gmsaCredentialSpecName: Invalid value: \"A\": \
-             a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
-             and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
-             validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+             {subdomain}",
                     "spec.containers[0].securityContext.windowsOptions.runAsUserName: Invalid value: \"\": \
              runAsUserName cannot be an empty string",
                 ],

@@ -20,14 +20,8 @@ fn affinity() {
             (
                 "spec.nodeSelector = {\"a b\":\"c d\"}",
                 &[
-                    "spec.nodeSelector: Invalid value: \"a b\": name part must consist of alphanumeric characters, \
-             '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or \
-             'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
-                    "spec.nodeSelector: Invalid value: \"c d\": a valid label must be an empty string or consist of \
-             alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character \
-             (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
-             '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+                    "spec.nodeSelector: Invalid value: \"a b\": {name part}",
+                    "spec.nodeSelector: Invalid value: \"c d\": {label value}",
                 ],
             ),
             (
@@ -49,9 +43,7 @@ fn affinity() {
                     "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[2].key: \
              Invalid value: \"\": name part must be non-empty",
                     "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[2].key: \
-             Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and \
-             must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', \
-             regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+             Invalid value: \"\": {name part}",
                 ],
             ),
             (
@@ -78,9 +70,7 @@ fn affinity() {
                     "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Invalid \
              value: \"\": name part must be non-empty",
                     "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Invalid \
-             value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start \
-             and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used \
-             for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+             value: \"\": {name part}",
                 ],
             ),
             (
@@ -90,9 +80,7 @@ fn affinity() {
                     "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid \
              value: 101: must be in the range 1-100",
                     "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.namespace: \
-             Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric \
-             characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or \
-             '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+             Invalid value: \"A\": {label}",
                 ],
             ),
             (
@@ -167,10 +155,7 @@ fn affinity() {
                 "spec.schedulingGates = [{\"name\":\"\"},{\"name\":\"a\"},{\"name\":\"a\"}]",
                 &[
                     "spec.schedulingGates[0]: Invalid value: \"\": name part must be non-empty",
-                    "spec.schedulingGates[0]: Invalid value: \"\": name part must consist of alphanumeric characters, \
-             '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or \
-             'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+                    "spec.schedulingGates[0]: Invalid value: \"\": {name part}",
                     "spec.schedulingGates[2]: Duplicate value: \"a\"",
                 ],
             ),
@@ -184,10 +169,7 @@ fn affinity() {
             ),
             (
                 "spec.readinessGates = [{\"conditionType\":\"a b\"}]",
-                &["spec.readinessGates[0].conditionType: Invalid value: \"a b\": name part must consist of \
-             alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character \
-             (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"],
+                &["spec.readinessGates[0].conditionType: Invalid value: \"a b\": {name part}"],
             ),
         ],
     );
@@ -200,40 +182,11 @@ fn names_and_the_net() {
         &pod(),
         &[
             ("spec.hostname = a.b", &["spec.hostname: Invalid value: \"a.b\": must not contain dots"]),
-            (
-                "spec.subdomain = A",
-                &["spec.subdomain: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case \
-             alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. \
-             'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"],
-            ),
-            (
-                "spec.serviceAccountName = A",
-                &["spec.serviceAccountName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
-             lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
-            ),
-            (
-                "spec.nodeName = A",
-                &["spec.nodeName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case \
-             alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. \
-             'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
-            ),
-            (
-                "spec.runtimeClassName = A",
-                &["spec.runtimeClassName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
-             lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
-            ),
-            (
-                "spec.priorityClassName = A",
-                &["spec.priorityClassName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of \
-             lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric \
-             character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"],
-            ),
+            ("spec.subdomain = A", &["spec.subdomain: Invalid value: \"A\": {label}"]),
+            ("spec.serviceAccountName = A", &["spec.serviceAccountName: Invalid value: \"A\": {subdomain}"]),
+            ("spec.nodeName = A", &["spec.nodeName: Invalid value: \"A\": {subdomain}"]),
+            ("spec.runtimeClassName = A", &["spec.runtimeClassName: Invalid value: \"A\": {subdomain}"]),
+            ("spec.priorityClassName = A", &["spec.priorityClassName: Invalid value: \"A\": {subdomain}"]),
             (
                 "spec.hostnameOverride = a ; spec.hostNetwork = true",
                 &["spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true"],
@@ -280,10 +233,7 @@ fn names_and_the_net() {
                 &[
                     "spec.hostAliases[0].ip: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or \
              2001:db8::ffff)",
-                    "spec.hostAliases[0].hostnames[0]: Invalid value: \"A\": a lowercase RFC 1123 subdomain must \
-             consist of lower case alphanumeric characters, '-' or '.', and must start and end with an \
-             alphanumeric character (e.g. 'example.com', regex used for validation is \
-             '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+                    "spec.hostAliases[0].hostnames[0]: Invalid value: \"A\": {subdomain}",
                 ],
             ),
             (

@@ -48,19 +48,8 @@ fn ports() {
                     "spec.ports[0].targetPort: Invalid value: \"A\": must contain at least one letter (a-z)",
                 ],
             ),
-            (
-                "spec.ports[0].name = A",
-                &["spec.ports[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case \
-             alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. \
-             'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"],
-            ),
-            (
-                "spec.ports[0].appProtocol = a b",
-                &["spec.ports[0].appProtocol: Invalid value: \"a b\": name part must consist of alphanumeric \
-             characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
-             'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"],
-            ),
+            ("spec.ports[0].name = A", &["spec.ports[0].name: Invalid value: \"A\": {label}"]),
+            ("spec.ports[0].appProtocol = a b", &["spec.ports[0].appProtocol: Invalid value: \"a b\": {name part}"]),
             (
                 "spec.ports[0].nodePort = 30000",
                 &["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
@@ -212,10 +201,7 @@ fn balancers_and_traffic() {
             ),
             (
                 "spec.type = LoadBalancer ; spec.loadBalancerClass = a b",
-                &["spec.loadBalancerClass: Invalid value: \"a b\": name part must consist of alphanumeric \
-             characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
-             'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"],
+                &["spec.loadBalancerClass: Invalid value: \"a b\": {name part}"],
             ),
             (
                 "spec.externalTrafficPolicy = Local",
@@ -255,12 +241,7 @@ fn balancers_and_traffic() {
                 &["spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and \
              less than 86400"],
             ),
-            (
-                "spec.selector = {\"a b\":\"c\"}",
-                &["spec.selector: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', \
-             '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
-             '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"],
-            ),
+            ("spec.selector = {\"a b\":\"c\"}", &["spec.selector: Invalid value: \"a b\": {name part}"]),
             (
                 "metadata.annotations = \
          {\"service.kubernetes.io/topology-aware-hints\":\"Auto\",\"service.kubernetes.io/topology-mode\":\"Off\"}",
