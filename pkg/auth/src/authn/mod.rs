@@ -1,6 +1,7 @@
 //! Authentication: who makes this request?
 
 mod bearer;
+pub mod bootstrap_token;
 mod static_token;
 mod x509;
 
@@ -11,6 +12,7 @@ use http::request::Parts;
 use pki::CertificateDer;
 
 pub use bearer::{BearerToken, TokenAuthenticator, VerifiedToken};
+pub use bootstrap_token::{BootstrapLister, BootstrapTokens};
 pub use static_token::StaticTokens;
 pub use x509::X509;
 

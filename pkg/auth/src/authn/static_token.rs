@@ -1,5 +1,4 @@
-//! Tokens that the server itself knows: the join token of nodes, tokens of a token file. The place where bootstrap tokens
-//! (Secrets of type `bootstrap.kubernetes.io/token`) will be read as well.
+//! Tokens that the server itself knows: the join tokens of servers and agents.
 
 use apimachinery::UserInfo;
 use ring::digest::{SHA256, digest};

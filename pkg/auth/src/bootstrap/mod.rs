@@ -4,6 +4,7 @@
 //! those with the annotation `rbac.authorization.kubernetes.io/autoupdate: "true"` up to date.
 
 mod controllers;
+pub mod joining;
 mod namespaced;
 mod roles;
 mod table;
@@ -11,26 +12,30 @@ mod table;
 use serde_json::{Value, json};
 
 use crate::rbac::Rule;
-use table::{BindingRow, object, rules};
+use table::{BindingRow, RoleRow, object, rules};
 
 /// All ClusterRoles.
 pub fn cluster_roles() -> Vec<Value> {
-    roles::ROLES.iter().map(|row| row.cluster_role()).chain(controllers::cluster_roles()).collect()
+    let general = roles::ROLES.iter().map(RoleRow::cluster_role).chain(controllers::cluster_roles());
+    general.chain(joining::CLUSTER_ROLES.iter().map(RoleRow::cluster_role)).collect()
 }
 
 /// All ClusterRoleBindings.
 pub fn cluster_role_bindings() -> Vec<Value> {
-    roles::BINDINGS.iter().map(BindingRow::cluster_role_binding).chain(controllers::cluster_role_bindings()).collect()
+    let own = roles::BINDINGS.iter().chain(joining::CLUSTER_BINDINGS).map(BindingRow::cluster_role_binding);
+    own.chain(controllers::cluster_role_bindings()).collect()
 }
 
 /// All Roles, in `kube-system` and `kube-public`.
 pub fn roles() -> Vec<Value> {
-    namespaced::ROLES.iter().map(|(namespace, row)| row.role(namespace)).collect()
+    let own = joining::ROLES.iter().map(|row| row.role(namespaced::SYSTEM));
+    namespaced::ROLES.iter().map(|(namespace, row)| row.role(namespace)).chain(own).collect()
 }
 
 /// All RoleBindings, in `kube-system` and `kube-public`.
 pub fn role_bindings() -> Vec<Value> {
-    namespaced::BINDINGS.iter().map(|(namespace, row)| row.role_binding(namespace)).collect()
+    let own = joining::BINDINGS.iter().map(|row| row.role_binding(namespaced::SYSTEM));
+    namespaced::BINDINGS.iter().map(|(namespace, row)| row.role_binding(namespace)).chain(own).collect()
 }
 
 /// Names of the ServiceAccounts (in `kube-system`) under which single controllers may run.

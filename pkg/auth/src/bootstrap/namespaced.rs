@@ -2,7 +2,7 @@
 
 use super::table::{BindingRow, EVENTS, READ, RoleRow, Who, role};
 
-const SYSTEM: &str = "kube-system";
+pub const SYSTEM: &str = "kube-system";
 const PUBLIC: &str = "kube-public";
 
 #[rustfmt::skip]

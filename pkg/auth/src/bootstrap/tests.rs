@@ -43,6 +43,8 @@ fn identities_may_do_their_work_and_no_more() {
     let manager = UserInfo::new("system:kube-controller-manager", []);
     let proxy = UserInfo::new("system:kube-proxy", []);
     let dns = UserInfo::new("system:coredns", []);
+    let joiner = UserInfo::new("system:bootstrap:abcdef", ["system:bootstrappers", joining::NODE_TOKENS]);
+    let node = UserInfo::new("system:node:n1", ["system:nodes"]);
     let masters = UserInfo::new("root", ["system:masters"]);
     let replicaset = UserInfo::new(
         "system:serviceaccount:kube-system:replicaset-controller",
@@ -53,6 +55,16 @@ fn identities_may_do_their_work_and_no_more() {
     let cases = [
         (path(&anonymous, "/livez"), true),
         (path(&anonymous, "/version"), true),
+        (path(&anonymous, "/cacerts"), true),
+        (path(&anonymous, "/v1-coracle/config"), false),
+        (path(&joiner, "/v1-coracle/config"), true),
+        (of(&joiner, "create", "certificates.k8s.io", "certificatesigningrequests"), true),
+        (of(&joiner, "create", "certificates.k8s.io", "certificatesigningrequests").sub("nodeclient"), true),
+        (of(&joiner, "create", "certificates.k8s.io", "certificatesigningrequests").sub("selfnodeclient"), false),
+        (of(&joiner, "list", "", "secrets").in_namespace("kube-system"), false),
+        (of(&node, "create", "certificates.k8s.io", "certificatesigningrequests").sub("selfnodeclient"), true),
+        (of(&node, "create", "certificates.k8s.io", "certificatesigningrequests").sub("nodeclient"), false),
+        (of(&node, "watch", "discovery.k8s.io", "endpointslices"), true),
         (path(&anonymous, "/api"), false),
         (path(&anonymous, "/metrics"), false),
         (path(&somebody, "/apis/apps/v1"), true),
