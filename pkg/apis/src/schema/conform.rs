@@ -3,6 +3,7 @@
 //! quantities and times become canonical, base64 is checked.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use apimachinery::patch::Present;
 use apimachinery::{GroupVersionKind, decode::STRICT_ERRORS_MAX, quantity, time};
@@ -77,11 +78,32 @@ pub fn conform_to(type_: Type, object: &mut Value) -> Result<Vec<String>, String
 pub fn zero_struct(of: Type, field: &str) -> Option<Value> {
     let by_value = always_present(of.id()).contains(&(field, Present::Empty));
     let target = of.field(field).and_then(Field::target).filter(|_| by_value)?;
-    let mut zero = Map::new();
-    let mut walk = Walk { unknown: Vec::new() };
-    walk.structure(target, &mut zero, None).ok()?;
-    zero_scalars(target, &mut zero);
-    Some(Value::Object(zero))
+    Some(Value::Object(zero_of(target).clone()))
+}
+
+/// What Go writes of a struct that nobody has set. Made once a type.
+fn zero_of(of: Type) -> &'static Map<String, Value> {
+    static ZEROS: OnceLock<Box<[OnceLock<Map<String, Value>>]>> = OnceLock::new();
+    let zeros = ZEROS.get_or_init(|| Type::all().map(|_| OnceLock::new()).collect());
+    zeros[usize::from(of.id().0)].get_or_init(|| {
+        let mut zero = Map::new();
+        complete(of, &mut zero);
+        zero_scalars(of, &mut zero);
+        zero
+    })
+}
+
+/// Adds the structs that Go holds by value and so always writes: who leaves them out and who sends them empty means the
+/// same, and must be found to have sent the same.
+fn complete(of: Type, map: &mut Map<String, Value>) {
+    for (name, present) in always_present(of.id()) {
+        let there = map.get(*name).is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()));
+        if *present != Present::Empty || there {
+            continue;
+        }
+        let zero = of.field(name).and_then(Field::target).map_or_else(Map::new, |target| zero_of(target).clone());
+        map.insert((*name).to_owned(), Value::Object(zero));
+    }
 }
 
 struct Walk {
@@ -130,32 +152,10 @@ impl Walk {
                 true
             })
         });
-        match failure {
-            Some(failure) => Err(failure),
-            None => self.complete(type_, map, parent),
+        if let Some(failure) = failure {
+            return Err(failure);
         }
-    }
-
-    /// Adds the structs that Go holds by value and so always writes: who leaves them out and who sends them empty means the
-    /// same, and must be found to have sent the same.
-    fn complete(
-        &mut self,
-        type_: Type,
-        map: &mut Map<String, Value>,
-        parent: Option<&Place<'_>>,
-    ) -> Result<(), String> {
-        for (name, present) in always_present(type_.id()) {
-            let there = map.get(*name).is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()));
-            if *present != Present::Empty || there {
-                continue;
-            }
-            let mut zero = Map::new();
-            if let Some(target) = type_.field(name).and_then(Field::target) {
-                self.structure(target, &mut zero, Some(&Place { parent, step: Step::Field(name) }))?;
-                zero_scalars(target, &mut zero);
-            }
-            map.insert((*name).to_owned(), Value::Object(zero));
-        }
+        complete(type_, map);
         Ok(())
     }
 
