@@ -170,6 +170,20 @@ pub fn check_status(row: &Resource, base: &Value, rules: Rules<'_>) {
     }
 }
 
+/// Checks what writing the changes to the endpoint `name` of `base`, as stored with its status, says.
+pub fn check_part(row: &Resource, name: &str, base: &Value, rules: Rules<'_>) {
+    let part = row.subresource(name).and_then(|part| part.update).expect("the endpoint writes a part of the object");
+    for (changes, want) in rules {
+        let old = defaulted(row, base.clone());
+        let mut new = old.clone();
+        change(&mut new, changes);
+        (row.strategy.default)(&mut new);
+        (part.prepare)(&mut new, &old);
+        let what = || format!("{name} of {} with {changes}", row.kind);
+        assert_texts(texts(&(part.validate)(&new, &old)), want, what);
+    }
+}
+
 /// Checks defaults: changes of `base`, then fields of the result as in [`change`] (`null`: not there).
 pub fn check_defaults(row: &Resource, base: &Value, rules: &[(&str, &str)]) {
     for (changes, want) in rules {

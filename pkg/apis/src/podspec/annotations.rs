@@ -2,9 +2,9 @@
 //! mark of mirror pods, and the cost of deletion.
 
 use apimachinery::field::{Error, ErrorList, Path};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{CONTAINER_LISTS, affinity};
+use super::{CONTAINER_LISTS, affinity, security};
 use crate::check;
 use crate::tree::Tree;
 
@@ -69,6 +69,24 @@ fn app_armor(errors: &mut ErrorList, at: &Path, container: &str, profile: &str, 
     if !legal {
         errors.push(Error::invalid(at, profile, format!("invalid AppArmor profile name: {profile:?}")));
     }
+}
+
+/// The `appArmorProfile` that an annotation stands for, if there is a legal one.
+pub fn app_armor_profile(annotation: &str) -> Option<Value> {
+    match annotation {
+        "unconfined" => Some(json!({ "type": "Unconfined" })),
+        "runtime/default" => Some(json!({ "type": "RuntimeDefault" })),
+        other => {
+            let name = other.strip_prefix("localhost/").filter(|name| security::is_app_armor_name(name))?;
+            Some(json!({ "type": "Localhost", "localhostProfile": name }))
+        }
+    }
+}
+
+/// The profile that an AppArmor annotation would give a container which has none of its own: `None` if the annotation
+/// stands for none, or for the pod's.
+pub fn annotated_app_armor(annotation: &str, spec: &impl Tree) -> Option<Value> {
+    app_armor_profile(annotation).filter(|profile| spec.field("securityContext").field("appArmorProfile") != profile)
 }
 
 /// Where a profile is given both ways, both ways say the same.

@@ -125,6 +125,11 @@ fn profile_type(errors: &mut ErrorList, at: &Path, profile: &Value, field: &str)
 /// The longest path, without its closing zero.
 const PATH_MAX: usize = 4095;
 
+/// The name of a profile on the node, in a field or behind `localhost/` in an annotation.
+pub fn is_app_armor_name(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && name.len() <= PATH_MAX
+}
+
 fn app_armor(errors: &mut ErrorList, context_at: &Path, context: &Value) {
     const MISSING: &str = "must be set when AppArmor type is Localhost";
     let profile = context.field("appArmorProfile");

@@ -1,6 +1,7 @@
 //! Pods: the row, what a Pod has beyond a pod template, and its life.
 
 mod affinity_keys;
+mod app_armor;
 mod cells;
 mod container_status;
 mod defaults;
@@ -81,6 +82,7 @@ const SELECTABLE: &[SelectableField] = &[
 /// A new pod is Pending, with its QoS class fixed for life.
 fn prepare_for_create(pod: &mut Object) {
     affinity_keys::merge(pod);
+    app_armor::fill_fields(pod);
     let mut status = json!({ "phase": "Pending", "qosClass": qos::class(pod) });
     if !pod.field("spec").list("schedulingGates").is_empty() {
         status["conditions"] = json!([{

@@ -14,7 +14,7 @@ use crate::check;
 use crate::podspec::annotations;
 use crate::podspec::resources::is_native;
 use crate::strategy::{keep_all_but_status, keep_nested};
-use crate::tree::Tree;
+use crate::tree::{Fill, Tree};
 
 /// The spec stays, and so do the QoS class, which was fixed at birth, and owners.
 pub fn prepare(new: &mut Object, old: &Object) {
@@ -23,6 +23,26 @@ pub fn prepare(new: &mut Object, old: &Object) {
     if new.field("status").text("qosClass").is_empty() {
         keep_nested(new, old, "status", "qosClass");
     }
+    keep_generations(new, old);
+}
+
+/// Old clients leave out the generation that a status or a condition is of; what was known stays.
+fn keep_generations(new: &mut Object, old: &Object) {
+    const FIELD: &str = "observedGeneration";
+    let known = |owner: &Value| owner.int(FIELD).filter(|generation| *generation != 0);
+    let before = old.field("status");
+    let mut conditions: Vec<&Value> = before.list("conditions").iter().collect();
+    let Some(status) = apimachinery::meta::object_mut(new).sub("status") else { return };
+    if let Some(generation) = known(before) {
+        status.default_nonzero(FIELD, generation);
+    }
+    // A type may be there several times: the first of the old ones goes with the first of the new ones.
+    status.each("conditions", |condition| {
+        let Some(i) = conditions.iter().position(|c| c.text("type") == condition.text("type")) else { return };
+        if let Some(generation) = known(conditions.remove(i)) {
+            condition.default_nonzero(FIELD, generation);
+        }
+    });
 }
 
 pub fn validate(new: &Object, old: &Object) -> ErrorList {

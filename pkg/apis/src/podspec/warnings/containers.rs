@@ -7,19 +7,16 @@ use serde_json::Value;
 
 use super::fractional;
 use crate::podspec::CONTAINER_LISTS;
+use crate::podspec::annotations::{APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD, app_armor_profile};
 use crate::tree::Tree;
 
 /// The annotations that stand beside a pod spec.
 pub struct Annotated<'a> {
     pub annotations: &'a Value,
     pub at: &'a Path,
-    /// In a template: annotations are not turned into fields there.
+    /// In a template: annotations are not turned into fields there, so that the pod's own profile does not count.
     pub is_template: bool,
 }
-
-const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 impl Annotated<'_> {
     /// The annotation is there, and the field that took its place is not.
@@ -28,6 +25,14 @@ impl Annotated<'_> {
             let at = self.at.key(key);
             warnings.push(format!("{at}: {since}; use the {field:?} field instead"));
         }
+    }
+
+    /// The AppArmor annotation of a container adds nothing to the pod's profile, or the pod is for Windows.
+    fn says_what_the_pod_says(&self, spec: &Value, container: &str) -> bool {
+        let annotation = self.annotations.text(&format!("{APP_ARMOR}{container}"));
+        let of_pod = spec.field("securityContext").field("appArmorProfile");
+        spec.field("os").text("name") == "windows"
+            || app_armor_profile(annotation).is_some_and(|profile| profile == *of_pod)
     }
 }
 
@@ -41,7 +46,7 @@ pub fn warnings(warnings: &mut Vec<String>, at: &Path, spec: &Value, annotated: 
             if annotated.annotations.is_object() {
                 let seccomp = format!("{SECCOMP_CONTAINER}{name}");
                 annotated.check(warnings, &seccomp, container, "seccompProfile", "non-functional in v1.27+");
-                if annotated.is_template {
+                if annotated.is_template || !annotated.says_what_the_pod_says(spec, name) {
                     let key = format!("{APP_ARMOR}{name}");
                     annotated.check(warnings, &key, container, "appArmorProfile", "deprecated since v1.30");
                 }

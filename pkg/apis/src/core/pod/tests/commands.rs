@@ -1,21 +1,13 @@
 //! Rules of what runs in containers: environment, probes and hooks.
 
-use serde_json::{Value, json};
-
+use super::simple;
 use crate::testing::{check_create, row};
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
-        "spec": { "containers": [{ "name": "c", "image": "i" }] }
-    })
-}
 
 #[test]
 fn environment() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             ("spec.containers[0].env = [{\"name\":\"\"}]", &["spec.containers[0].env[0].name: Required value"]),
             (
@@ -119,7 +111,7 @@ fn environment() {
 fn probes_and_hooks() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             (
                 "spec.containers[0].livenessProbe = {}",
@@ -230,5 +222,89 @@ fn probes_and_hooks() {
              \"SIGWINCH\", \"SIGXCPU\", \"SIGXFSZ\""],
             ),
         ],
+    );
+}
+
+/// A variable with this source: JSON of `valueFrom`, and the errors below it.
+fn check_source(volumes: &str, source: &str, errors: &[&str]) {
+    let changes =
+        format!(r#"spec.volumes = {volumes} ; spec.containers[0].env = [{{"name":"A","valueFrom":{source}}}]"#);
+    let errors: Vec<String> =
+        errors.iter().map(|error| format!("spec.containers[0].env[0].valueFrom.{error}")).collect();
+    let errors: Vec<&str> = errors.iter().map(String::as_str).collect();
+    check_create(row("", "pods"), &simple(), &[(&changes, &errors)]);
+}
+
+#[test]
+fn sources_of_variables() {
+    const BYTES: &str = "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei";
+    let bytes = |resource: &str, what: &str| {
+        let why = format!("only divisor's values {BYTES} are supported with the {what}");
+        format!("resourceFieldRef.divisor: Invalid value: {resource:?}: {why}")
+    };
+    let cases: &[(&str, &[&str])] = &[
+        (r#"{"fieldRef":{"fieldPath":"metadata.labels['a.b/c']"}}"#, &[]),
+        (
+            r#"{"fieldRef":{"fieldPath":"metadata.name['a']"}}"#,
+            &[
+                "fieldRef.fieldPath: Invalid value: \"metadata.name['a']\": error converting fieldPath: field label does \
+               not support subscript: metadata.name['a']",
+            ],
+        ),
+        (
+            r#"{"fieldRef":{"fieldPath":"metadata.name","apiVersion":"v2"}}"#,
+            &["fieldRef.fieldPath: Invalid value: \"metadata.name\": error converting fieldPath: unsupported pod \
+               version: v2"],
+        ),
+        (r#"{"resourceFieldRef":{"resource":"limits.memory","divisor":"1Mi"}}"#, &[]),
+        (r#"{"resourceFieldRef":{"resource":""}}"#, &["resourceFieldRef.resource: Required value"]),
+        (
+            r#"{"resourceFieldRef":{"resource":"limits.memory","divisor":"2"}}"#,
+            &[&bytes("limits.memory", "memory resource")],
+        ),
+        (
+            r#"{"resourceFieldRef":{"resource":"requests.ephemeral-storage","divisor":"2"}}"#,
+            &[&bytes("requests.ephemeral-storage", "local ephemeral storage resource")],
+        ),
+        (
+            r#"{"resourceFieldRef":{"resource":"requests.hugepages-2Mi","divisor":"2"}}"#,
+            &[&bytes("requests.hugepages-2Mi", "hugepages resource")],
+        ),
+        (r#"{"secretKeyRef":{"name":"S","key":"k"}}"#, &["secretKeyRef.name: Invalid value: \"S\": {subdomain}"]),
+    ];
+    for (source, errors) in cases {
+        check_source("[]", source, errors);
+    }
+    let volumes = r#"[{"name":"v"},{"name":"w","secret":{"secretName":"s"}}]"#;
+    check_source(volumes, r#"{"fileKeyRef":{"volumeName":"v","path":"p","key":"K"}}"#, &[]);
+    check_source(
+        volumes,
+        r#"{"fileKeyRef":{"volumeName":"w","path":"p","key":"K"}}"#,
+        &["fileKeyRef.volumeName: Invalid value: \"w\": referenced volume must be of type emptyDir"],
+    );
+    check_source(
+        volumes,
+        r#"{"fileKeyRef":{}}"#,
+        &[
+            "fileKeyRef.key: Required value",
+            "fileKeyRef.volumeName: Required value",
+            "fileKeyRef.path: Required value",
+            "fileKeyRef.volumeName: Not found: \"\"",
+        ],
+    );
+}
+
+#[test]
+fn two_sources_are_one_too_many() {
+    check_create(
+        row("", "pods"),
+        &simple(),
+        &[(
+            r#"spec.containers[0].env = [{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"},"secretKeyRef":{"name":"s","key":"k"}}}]"#,
+            &[
+                "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not have more than one field specified at a \
+               time",
+            ],
+        )],
     );
 }

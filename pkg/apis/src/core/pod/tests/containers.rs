@@ -1,21 +1,13 @@
 //! Rules of containers.
 
-use serde_json::{Value, json};
-
+use super::simple;
 use crate::testing::{check_create, row};
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
-        "spec": { "containers": [{ "name": "c", "image": "i" }] }
-    })
-}
 
 #[test]
 fn names_images_and_policies() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             ("", &[]),
             ("spec.containers = []", &["spec.containers: Required value"]),
@@ -115,7 +107,7 @@ fn names_images_and_policies() {
 fn ports() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             (
                 "spec.containers[0].ports = \
@@ -170,7 +162,7 @@ fn ports() {
 fn resources() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             (
                 "spec.containers[0].resources = {\"limits\":{\"cpu\":\"1\"},\"requests\":{\"cpu\":\"2\"}}",
@@ -307,6 +299,97 @@ fn resources() {
                     "spec.resources.containers[0][memory].limits: Invalid value: \"2Gi\": must be less than or equal \
              to pod limits of 1Gi",
                 ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn names_of_resources_and_claims() {
+    let domain = format!("{}/x", vec!["a".repeat(61); 4].join("."));
+    check_create(
+        row("", "pods"),
+        &simple(),
+        &[
+            (r#"spec.containers[0].resources = {"limits":{"a.kubernetes.io/x":"1"}}"#, &[]),
+            (
+                &format!(r#"spec.containers[0].resources.limits = {{"{domain}":"1"}}"#),
+                &[
+                    &format!(
+                        "spec.containers[0].resources.limits[{domain}]: Invalid value: {domain:?}: doesn't follow extended \
+                         resource name standard"
+                    ),
+                    &format!(
+                        "spec.containers[0].resources.requests[{domain}]: Invalid value: {domain:?}: doesn't follow \
+                         extended resource name standard"
+                    ),
+                ],
+            ),
+            (
+                r#"spec.containers[0].resources = {"limits":{"a b":"1"},"requests":{}}"#,
+                &[
+                    "spec.containers[0].resources.limits[a b]: Invalid value: \"a b\": {name part}",
+                    "spec.containers[0].resources.limits[a b]: Invalid value: \"a b\": must be a standard resource for \
+                     containers",
+                    "spec.containers[0].resources.requests[a b]: Invalid value: \"a b\": {name part}",
+                    "spec.containers[0].resources.requests[a b]: Invalid value: \"a b\": must be a standard resource for \
+                     containers",
+                ],
+            ),
+            (
+                r#"spec.resources = {"claims":[]}"#,
+                &["spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level"],
+            ),
+            (
+                r#"spec.resourceClaims = [{"name":"x","resourceClaimName":"x"}] ; spec.containers[0].resources = {"claims":[{"name":"x","request":"a"},{"name":"x","request":"b"}]}"#,
+                &[],
+            ),
+            (
+                r#"spec.resourceClaims = [{"name":"x","resourceClaimName":"x"}] ; spec.containers[0].resources = {"claims":[{"name":""},{"name":"x","request":"A"},{"name":"x","request":"A"},{"name":"y"}]}"#,
+                &[
+                    "spec.containers[0].resources.claims[0]: Required value",
+                    "spec.containers[0].resources.claims[1].request: Invalid value: \"A\": {label}",
+                    "spec.containers[0].resources.claims[2].request: Invalid value: \"A\": {label}",
+                    "spec.containers[0].resources.claims[2]: Duplicate value: \"x/A\"",
+                    "spec.containers[0].resources.claims[3]: Not found: \"y\": must be one of the names in \
+                     pod.spec.resourceClaims: x",
+                ],
+            ),
+            (
+                r#"spec.resourceClaims = [{"name":"","resourceClaimName":"a"},{"name":"x","resourceClaimName":"A"},{"name":"x","resourceClaimTemplateName":"A"},{"name":"X","resourceClaimName":"a"}]"#,
+                &[
+                    "spec.resourceClaims[0].name: Required value",
+                    "spec.resourceClaims[1].resourceClaimName: Invalid value: \"A\": {subdomain}",
+                    "spec.resourceClaims[2].name: Duplicate value: \"x\"",
+                    "spec.resourceClaims[2].resourceClaimTemplateName: Invalid value: \"A\": {subdomain}",
+                    "spec.resourceClaims[3].name: Invalid value: \"X\": {label}",
+                ],
+            ),
+            (
+                r#"spec.containers[0].resizePolicy = [{"resourceName":"","restartPolicy":""}]"#,
+                &["spec.containers[0].resizePolicy: Required value", "spec.containers[0].resizePolicy: Required value"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn restart_rules_are_few() {
+    let rules = vec![r#"{"action":"Restart","exitCodes":{"operator":"In","values":[1]}}"#; 21].join(",");
+    let codes = (0..256).map(|code| code.to_string()).collect::<Vec<_>>().join(",");
+    let many = format!("spec.containers[0].restartPolicy = Never ; spec.containers[0].restartPolicyRules = [{rules}]");
+    let codes = format!(
+        r#"spec.containers[0].restartPolicy = Never ; spec.containers[0].restartPolicyRules = [{{"action":"Restart","exitCodes":{{"operator":"In","values":[{codes}]}}}}]"#
+    );
+    check_create(
+        row("", "pods"),
+        &simple(),
+        &[
+            (&many, &["spec.containers[0].restartPolicyRules: Too many: 21: must have at most 20 items"]),
+            (
+                &codes,
+                &["spec.containers[0].restartPolicyRules[0].exitCodes.values: Too many: 256: must have at most 255 \
+                   items"],
             ),
         ],
     );

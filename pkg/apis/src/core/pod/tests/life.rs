@@ -1,34 +1,25 @@
-//! What may change in a pod, and what its status may say.
+//! What may change in a pod, and what its creator is warned of.
 
 use serde_json::{Value, json};
 
-use crate::testing::{check_defaults, check_status, check_update, check_warnings, row};
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
-        "spec": { "containers": [{ "name": "c", "image": "i" }], "tolerations": [{ "key": "a", "operator": "Exists" }] }
-    })
-}
+use super::{pod, tolerant};
+use crate::testing::{check_defaults, check_update, check_warnings, row};
 
 fn gated() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
-        "spec": {
-            "containers": [{ "name": "c", "image": "i" }], "schedulingGates": [{ "name": "g" }],
-            "nodeSelector": { "a": "b" },
-            "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
-                { "matchExpressions": [{ "key": "k", "operator": "Exists" }] }
-            ] } } }
-         }
-    })
+    let terms = json!([{ "matchExpressions": [{ "key": "k", "operator": "Exists" }] }]);
+    pod(json!({
+        "containers": [{ "name": "c", "image": "i" }], "schedulingGates": [{ "name": "g" }], "nodeSelector": { "a": "b" },
+        "affinity": { "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms }
+        } }
+    }))
 }
 
 #[test]
 fn few_fields_change() {
     check_update(
         row("", "pods"),
-        &pod(),
+        &tolerant(),
         &[
             ("", &[]),
             ("spec.containers[0].image = j", &[]),
@@ -150,86 +141,35 @@ fn gated_pods_become_narrower() {
 }
 
 #[test]
-fn statuses() {
-    check_status(
+fn deadlines_only_come_closer() {
+    let mut pod = tolerant();
+    pod["spec"]["activeDeadlineSeconds"] = json!(5);
+    check_update(
         row("", "pods"),
-        &pod(),
+        &pod,
         &[
-            ("status = {\"phase\":\"Running\"}", &[]),
-            ("status.conditions = [{\"type\":\"Mine\",\"status\":\"True\"}]", &[]),
+            ("spec.activeDeadlineSeconds = 4", &[]),
             (
-                "status.conditions = [{\"type\":\"Mi ne\",\"status\":\"True\",\"observedGeneration\":-1}]",
-                &[
-                    "status.conditions[0].observedGeneration: Invalid value: -1: must be a non-negative integer",
-                    "status.conditions[0].Type: Invalid value: \"Mi ne\": {name part}",
-                ],
-            ),
-            ("status.nominatedNodeName = A", &["status.nominatedNodeName: Invalid value: \"A\": {subdomain}"]),
-            ("status.qosClass = Guaranteed", &["status.qosClass: Invalid value: \"Guaranteed\": field is immutable"]),
-            (
-                "status.podIPs = [{\"ip\":\"1.2.3\"}]",
-                &["status.podIPs[0]: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or \
-             2001:db8::ffff)"],
+                "spec.activeDeadlineSeconds = 6",
+                &["spec.activeDeadlineSeconds: Invalid value: 6: must be less than or equal to previous value"],
             ),
             (
-                "status.podIPs = [{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.5\"},{\"ip\":\"::1\"}]",
-                &["status.podIPs: Invalid value: [{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.5\"},{\"ip\":\"::1\"}]: may \
-             specify no more than one IP for each IP family"],
-            ),
-            (
-                "status.podIPs = [{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}]",
-                &["status.podIPs: Invalid value: [{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}]: may specify no more \
-             than one IP for each IP family"],
-            ),
-            (
-                "status.hostIP = 1.2.3.4 ; status.hostIPs = [{\"ip\":\"1.2.3.5\"}]",
-                &["status.hostIPs[0].ip: Invalid value: \"1.2.3.5\": must be equal to `hostIP`"],
-            ),
-            (
-                "status.resourceClaimStatuses = [{\"name\":\"x\",\"resourceClaimName\":\"A\"}]",
-                &[
-                    "status.resourceClaimStatuses[0].name: Invalid value: \"x\": must match the name of an entry in \
-             `spec.resourceClaims`",
-                    "status.resourceClaimStatuses[0].resourceClaimName: Invalid value: \"A\": {subdomain}",
-                ],
-            ),
-            (
-                "status.containerStatuses = \
-         [{\"name\":\"c\",\"user\":{\"linux\":{\"uid\":-1,\"gid\":1,\"supplementalGroups\":[-1]}}}]",
-                &[
-                    "status.containerStatuses[0].user.linux.uid: Invalid value: -1: must be between 0 and 2147483647, \
-             inclusive",
-                    "status.containerStatuses[0].user.linux.supplementalGroups[0]: Invalid value: -1: must be between \
-             0 and 2147483647, inclusive",
-                ],
-            ),
-            (
-                "status.containerStatuses = \
-         [{\"name\":\"c\",\"allocatedResourcesStatus\":[{\"name\":\"a/b\",\"resources\":[{\"resourceID\":\"x\",\"health\":\"Fine\"},{\"resourceID\":\"x\",\"health\":\"Healthy\"}]}]}]",
-                &[
-                    "status.containerStatuses[0].allocatedResourcesStatus[0].name: Invalid value: \"a/b\": must match \
-             one of the container's resource requests",
-                    "status.containerStatuses[0].allocatedResourcesStatus[0].resources[0].health: Unsupported value: \
-             \"Fine\": supported values: \"Healthy\", \"Unhealthy\", \"Unknown\"",
-                    "status.containerStatuses[0].allocatedResourcesStatus[0].resources[1].resourceID: Duplicate \
-             value: \"x\"",
-                ],
-            ),
-            (
-                "status.ephemeralContainerStatuses = \
-         [{\"name\":\"c\",\"allocatedResourcesStatus\":[{\"name\":\"a/b\"}]}]",
-                &["status.ephemeralContainerStatuses[0].allocatedResourcesStatus: Forbidden: must not be specified \
-             in container status"],
+                "spec.activeDeadlineSeconds = null",
+                &["spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil \
+                     value"],
             ),
         ],
     );
+    let mut pod = tolerant();
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(-1);
+    check_update(row("", "pods"), &pod, &[("spec.terminationGracePeriodSeconds = 1", &[])]);
 }
 
 #[test]
 fn what_creators_are_warned_of() {
     check_warnings(
         row("", "pods"),
-        &pod(),
+        &tolerant(),
         &[
             ("", &[]),
             (
@@ -367,7 +307,7 @@ fn what_creators_are_warned_of() {
 fn fields_of_alpha_features_go() {
     check_defaults(
         row("", "pods"),
-        &pod(),
+        &tolerant(),
         &[
             ("spec.evictionResponders = [{\"name\":\"a\"}]", "spec.evictionResponders = null"),
             (

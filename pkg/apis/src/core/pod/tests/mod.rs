@@ -1,9 +1,15 @@
+mod annotations;
 mod commands;
 mod containers;
 mod life;
+mod parts;
+mod projected;
+mod remote;
 mod rights;
 mod scheduling;
+mod statuses;
 mod volumes;
+mod windows;
 
 use serde_json::{Value, json};
 
@@ -14,7 +20,14 @@ fn pod(spec: Value) -> Value {
 }
 
 fn simple() -> Value {
-    pod(json!({ "containers": [{ "name": "c", "image": "nginx" }] }))
+    pod(json!({ "containers": [{ "name": "c", "image": "i" }] }))
+}
+
+/// A pod with a toleration.
+fn tolerant() -> Value {
+    pod(json!({
+        "containers": [{ "name": "c", "image": "i" }], "tolerations": [{ "key": "a", "operator": "Exists" }]
+    }))
 }
 
 #[test]
@@ -22,7 +35,7 @@ fn defaults_of_a_plain_pod() {
     let got = defaulted(row("", "pods"), simple());
     let want = json!({
         "containers": [{
-            "name": "c", "image": "nginx", "imagePullPolicy": "Always", "resources": {},
+            "name": "c", "image": "i", "imagePullPolicy": "Always", "resources": {},
             "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
         }],
         "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",

@@ -1,21 +1,13 @@
 //! Rules of the rights of pods and containers.
 
-use serde_json::{Value, json};
-
+use super::simple;
 use crate::testing::{check_create, row};
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
-        "spec": { "containers": [{ "name": "c", "image": "i" }] }
-    })
-}
 
 #[test]
 fn rights() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             (
                 "spec.securityContext.fsGroup = -1",
@@ -149,6 +141,75 @@ fn rights() {
                 ],
             ),
             ("spec.terminationGracePeriodSeconds = -1", &[]),
+        ],
+    );
+}
+
+#[test]
+fn more_rights() {
+    let long = format!(
+        r#"spec.securityContext.appArmorProfile = {{"type":"Localhost","localhostProfile":"{}"}}"#,
+        "a".repeat(4096)
+    );
+    check_create(
+        row("", "pods"),
+        &simple(),
+        &[
+            (
+                r#"spec.hostIPC = true ; spec.securityContext.sysctls = [{"name":"kernel/shm_rmid_forced"}]"#,
+                &[
+                    "spec.securityContext.sysctls[0].name: Invalid value: \"kernel/shm_rmid_forced\": may not be specified \
+                   when 'hostIPC' is true",
+                ],
+            ),
+            (r#"spec.securityContext.appArmorProfile = {"type":"Localhost","localhostProfile":"a"}"#, &[]),
+            (
+                r#"spec.securityContext.appArmorProfile = {"type":"Localhost"}"#,
+                &[
+                    "spec.securityContext.appArmorProfile.localhostProfile: Required value: must be set when AppArmor type \
+                   is Localhost",
+                ],
+            ),
+            (
+                &long,
+                &["spec.securityContext.appArmorProfile.localhostProfile: Too long: may not be more than 4095 bytes"],
+            ),
+            (
+                "spec.securityContext.appArmorProfile = {}",
+                &[
+                    "spec.securityContext.appArmorProfile.type: Required value: type is required when appArmorProfile is \
+                   set",
+                ],
+            ),
+            (
+                r#"spec.securityContext.appArmorProfile = {"type":"Odd"}"#,
+                &["spec.securityContext.appArmorProfile.type: Unsupported value: \"Odd\": supported values: \
+                   \"Localhost\", \"RuntimeDefault\", \"Unconfined\""],
+            ),
+            (
+                "spec.securityContext.seLinuxChangePolicy = Odd",
+                &["spec.securityContext.seLinuxChangePolicy: Unsupported value: \"Odd\": supported values: \
+                   \"MountOption\", \"Recursive\""],
+            ),
+            (
+                "spec.containers[0].securityContext = {\"runAsUser\":-1,\"runAsGroup\":-1,\"procMount\":\"Odd\"}",
+                &[
+                    "spec.containers[0].securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, \
+                     inclusive",
+                    "spec.containers[0].securityContext.runAsGroup: Invalid value: -1: must be between 0 and 2147483647, \
+                     inclusive",
+                    "spec.containers[0].securityContext.procMount: Unsupported value: \"Odd\": supported values: \
+                     \"Default\", \"Unmasked\"",
+                ],
+            ),
+            (
+                r#"spec.hostUsers = false ; spec.hostIPC = true ; spec.containers[0].volumeDevices = [{"name":"v","devicePath":"/d"}] ; spec.volumes = [{"name":"v","persistentVolumeClaim":{"claimName":"c"}}]"#,
+                &[
+                    "spec.HostIPC: Forbidden: when `hostUsers` is false",
+                    "spec.containers[0].volumeDevices: Forbidden: when `hostUsers` is false",
+                ],
+            ),
+            ("spec.hostUsers = false ; spec.containers[0].securityContext.procMount = Unmasked", &[]),
         ],
     );
 }

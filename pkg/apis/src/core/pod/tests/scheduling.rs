@@ -1,21 +1,13 @@
 //! Rules of where a pod may run, and with which rights.
 
-use serde_json::{Value, json};
-
+use super::simple;
 use crate::testing::{check_create, row};
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
-        "spec": { "containers": [{ "name": "c", "image": "i" }] }
-    })
-}
 
 #[test]
 fn affinity() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             (
                 "spec.nodeSelector = {\"a b\":\"c d\"}",
@@ -179,7 +171,7 @@ fn affinity() {
 fn names_and_the_net() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             ("spec.hostname = a.b", &["spec.hostname: Invalid value: \"a.b\": must not contain dots"]),
             ("spec.subdomain = A", &["spec.subdomain: Invalid value: \"A\": {label}"]),
@@ -242,6 +234,98 @@ fn names_and_the_net() {
             ),
             ("metadata.name = A", &[]),
             ("metadata.annotations = {\"a b\":\"c\"}", &[]),
+        ],
+    );
+}
+
+#[test]
+fn keys_and_fields_of_affinity() {
+    let pods = "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+    let nodes = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution";
+    let twice = format!(
+        r#"{pods} = [{{"topologyKey":"a","labelSelector":{{"matchLabels":{{"x":"y"}},"matchExpressions":[{{"key":"x","operator":"Exists"}}]}},"matchLabelKeys":["x"]}}]"#
+    );
+    let legal = format!(
+        r#"{pods} = [{{"topologyKey":"a","labelSelector":{{"matchLabels":{{"z":"y"}}}},"matchLabelKeys":["x"],"mismatchLabelKeys":["w"]}}]"#
+    );
+    let illegal = format!(
+        r#"{pods} = [{{"topologyKey":"a","labelSelector":{{"matchLabels":{{"z":"y"}}}},"mismatchLabelKeys":["a b"]}}]"#
+    );
+    let field = format!(
+        r#"{nodes} = {{"nodeSelectorTerms":[{{"matchFields":[{{"key":"metadata.name","operator":"In","values":["a","B"]}}]}}]}}"#
+    );
+    let value = format!(
+        r#"{nodes} = {{"nodeSelectorTerms":[{{"matchExpressions":[{{"key":"a","operator":"In","values":["a b"]}},{{"key":"a","operator":"Exists","values":["a"]}}]}}]}}"#
+    );
+    let at = format!("{nodes}.nodeSelectorTerms[0]");
+    check_create(
+        row("", "pods"),
+        &simple(),
+        &[
+            (&legal, &[]),
+            (
+                &twice,
+                &[&format!("{pods}[0][0]: Invalid value: \"x\": exists in both matchLabelKeys and labelSelector")],
+            ),
+            (&illegal, &[&format!("{pods}[0].mismatchLabelKeys[0]: Invalid value: \"a b\": {{name part}}")]),
+            (
+                &field,
+                &[
+                    &format!(
+                        "{at}.matchFields[0].values: Required value: must be only one value when `operator` is 'In' or \
+                         'NotIn' for node field selector"
+                    ),
+                    &format!("{at}.matchFields[0].values[1]: Invalid value: \"B\": {{subdomain}}"),
+                ],
+            ),
+            (
+                &value,
+                &[
+                    &format!("{at}.matchExpressions[0].values[0]: Invalid value: \"a b\": {{label value}}"),
+                    &format!(
+                        "{at}.matchExpressions[1].values: Forbidden: may not be specified when `operator` is 'Exists' or \
+                         'DoesNotExist'"
+                    ),
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn search_lists_and_host_names() {
+    let searches = |count: usize, length: usize| {
+        let list = vec![format!("{:?}", "a".repeat(length)); count].join(",");
+        format!("spec.dnsConfig = {{\"searches\":[{list}]}}")
+    };
+    check_create(
+        row("", "pods"),
+        &simple(),
+        &[
+            (&searches(32, 63), &[]),
+            (
+                &searches(33, 1),
+                &["spec.dnsConfig.searches: Invalid value: {…}: must not have more than 32 search paths"],
+            ),
+            (
+                &searches(10, 240),
+                &["spec.dnsConfig.searches: Invalid value: {…}: must not have more than 2048 characters (including \
+                   spaces) in the search list"],
+            ),
+            (r#"spec.dnsConfig = {"searches":[".","a."]}"#, &[]),
+            (
+                "spec.hostnameOverride = a ; spec.setHostnameAsFQDN = true",
+                &["spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true"],
+            ),
+            (
+                &format!("spec.hostnameOverride = {}", "a".repeat(65)),
+                &["spec.hostnameOverride: Too long: may not be more than 64 bytes"],
+            ),
+            ("spec.hostnameOverride = A", &["spec.hostnameOverride: Invalid value: \"A\": {subdomain}"]),
+            (
+                r#"metadata.annotations = {"kubernetes.io/config.mirror":"x"} ; spec.nodeName = n ; spec.resourceClaims = [{"name":"a","resourceClaimName":"b"}]"#,
+                &["[]: Forbidden: static pods do not support resource claims"],
+            ),
         ],
     );
 }

@@ -1,21 +1,13 @@
 //! Rules of volumes and mounts.
 
-use serde_json::{Value, json};
-
+use super::simple;
 use crate::testing::{check_create, row};
-
-fn pod() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web", "namespace": "default" },
-        "spec": { "containers": [{ "name": "c", "image": "i" }] }
-    })
-}
 
 #[test]
 fn mounts_and_devices() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             (
                 "spec.containers[0].volumeMounts = [{\"name\":\"v\",\"mountPath\":\"/v\"}]",
@@ -99,7 +91,7 @@ fn mounts_and_devices() {
 fn sources() {
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
             (
                 "spec.volumes = [{\"name\":\"v\",\"emptyDir\":{},\"secret\":{\"secretName\":\"s\"}}]",
@@ -243,53 +235,96 @@ fn sources() {
 }
 
 #[test]
-fn projected_sources() {
+fn mounts_against_devices() {
+    let both = r#"spec.volumes = [{"name":"v","persistentVolumeClaim":{"claimName":"c"}},{"name":"w","persistentVolumeClaim":{"claimName":"d"}}]"#;
+    let same = format!(
+        r#"{both} ; spec.containers[0].volumeMounts = [{{"name":"v","mountPath":"/a"}}] ; spec.containers[0].volumeDevices = [{{"name":"v","devicePath":"/a"}}]"#
+    );
+    let twice = format!(
+        r#"{both} ; spec.containers[0].volumeDevices = [{{"name":"v","devicePath":"/a"}},{{"name":"v","devicePath":"/a"}}]"#
+    );
+    let fine = format!(
+        r#"{both} ; spec.containers[0].volumeMounts = [{{"name":"v","mountPath":"/a"}}] ; spec.containers[0].volumeDevices = [{{"name":"w","devicePath":"/b"}}]"#
+    );
     check_create(
         row("", "pods"),
-        &pod(),
+        &simple(),
         &[
+            (&fine, &[]),
             (
-                "spec.volumes = \
-         [{\"name\":\"v\",\"projected\":{\"sources\":[{\"secret\":{\"name\":\"s\"},\"configMap\":{\"name\":\"c\"}}]}}]",
-                &["spec.volumes[0].projected.sources[0]: Forbidden: may not specify more than 1 volume type per \
-             source"],
-            ),
-            (
-                "spec.volumes = \
-         [{\"name\":\"v\",\"projected\":{\"sources\":[{\"secret\":{\"name\":\"s\",\"items\":[{\"key\":\"a\",\"path\":\"x\"}]}},{\"configMap\":{\"name\":\"c\",\"items\":[{\"key\":\"a\",\"path\":\"x\"}]}}]}}]",
-                &["spec.volumes[0].projected: Invalid value: \"c\": conflicting duplicate paths"],
-            ),
-            (
-                "spec.volumes = \
-         [{\"name\":\"v\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"path\":\"t\"}}]}}]",
-                &["spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when \
-             serviceAccountName is not set"],
-            ),
-            (
-                "spec.serviceAccountName = a ; spec.volumes = \
-         [{\"name\":\"v\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"path\":\"t\"}}]}}]",
-                &[],
-            ),
-            (
-                "spec.serviceAccountName = a ; spec.volumes = \
-         [{\"name\":\"v\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"path\":\"\",\"expirationSeconds\":10}}]}}]",
+                &same,
                 &[
-                    "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 10: \
-             may not specify a duration less than 10 minutes",
-                    "spec.volumes[0].projected.path: Required value",
+                    "spec.containers[0].volumeMounts[0].name: Invalid value: \"v\": must not already exist in \
+                     volumeDevices",
+                    "spec.containers[0].volumeMounts[0].mountPath: Invalid value: \"/a\": must not already exist as a \
+                     path in volumeDevices",
+                    "spec.containers[0].volumeDevices[0].name: Invalid value: \"v\": must not already exist in \
+                     volumeMounts",
+                    "spec.containers[0].volumeDevices[0].devicePath: Invalid value: \"/a\": must not already exist as a \
+                     path in volumeMounts",
                 ],
             ),
             (
-                "spec.serviceAccountName = a ; spec.volumes = \
-         [{\"name\":\"v\",\"projected\":{\"sources\":[{\"clusterTrustBundle\":{\"path\":\"t\"}}]}}]",
-                &["spec.volumes[0].projected.sources[0].clusterTrustBundle: Required value: either name or \
-             signerName must be specified"],
+                &twice,
+                &[
+                    "spec.containers[0].volumeDevices[1].name: Invalid value: \"v\": must be unique",
+                    "spec.containers[0].volumeDevices[1].devicePath: Invalid value: \"/a\": must be unique",
+                ],
             ),
             (
-                "spec.serviceAccountName = a ; spec.volumes = \
-         [{\"name\":\"v\",\"projected\":{\"sources\":[{\"podCertificate\":{\"signerName\":\"a.b/c\",\"keyType\":\"RSA3072\"}}]}}]",
-                &["spec.volumes[0].projected.sources[0].podCertificate: Required value: specify at least one of \
-             credentialBundlePath, keyPath, and certificateChainPath"],
+                r#"spec.volumes = [{"name":"v"}] ; spec.containers[0].volumeMounts = [{"name":"v","mountPath":"/a","readOnly":true,"recursiveReadOnly":"Enabled","mountPropagation":"HostToContainer"}]"#,
+                &["spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when \
+                   mountPropagation is None or not specified"],
+            ),
+            (
+                r#"spec.volumes = [{"name":"v"}] ; spec.containers[0].volumeMounts = [{"name":"v","mountPath":"/a","subPathExpr":"../x"}]"#,
+                &["spec.containers[0].volumeMounts.subPathExpr: Invalid value: \"../x\": must not contain '..'"],
+            ),
+            (
+                r#"spec.volumes = [{"name":"v"}] ; spec.containers[0].securityContext.privileged = true ; spec.containers[0].volumeMounts = [{"name":"v","mountPath":"/a","mountPropagation":"Bidirectional"}]"#,
+                &[],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn local_sources() {
+    let long = "b".repeat(60);
+    check_create(
+        row("", "pods"),
+        &simple(),
+        &[
+            (
+                r#"spec.volumes = [{"name":"v","configMap":{"name":"c","items":[{"key":"a","path":"..x"}]}}]"#,
+                &["spec.volumes[0].configMap.items[0].path: Invalid value: \"..x\": must not start with '..'"],
+            ),
+            (
+                r#"spec.volumes = [{"name":"v","downwardAPI":{"items":[{"path":"a","fieldRef":{"fieldPath":"metadata.labels"},"resourceFieldRef":{"containerName":"c","resource":"limits.cpu"}}]}}]"#,
+                &[
+                    "spec.volumes[0].downwardAPI: Invalid value: \"resource\": fieldRef and resourceFieldRef can not be \
+                   specified simultaneously",
+                ],
+            ),
+            (
+                r#"spec.volumes = [{"name":"v","downwardAPI":{"items":[{"path":"a","resourceFieldRef":{"resource":"limits.cpu"}}]}}]"#,
+                &["spec.volumes[0].downwardAPI.resourceFieldRef.containerName: Required value"],
+            ),
+            (r#"spec.volumes = [{"name":"v","image":{"reference":"i","pullPolicy":"Never"}}]"#, &[]),
+            (
+                r#"spec.volumes = [{"name":"v","image":{"reference":"i","pullPolicy":"Odd"}}]"#,
+                &["spec.volumes[0].image.pullPolicy: Unsupported value: \"Odd\": supported values: \"Always\", \
+                   \"IfNotPresent\", \"Never\""],
+            ),
+            (
+                &format!(
+                    r#"metadata.name = {} ; spec.volumes = [{{"name":"{long}","ephemeral":{{"volumeClaimTemplate":{{"spec":{{"accessModes":["ReadWriteOnce"],"resources":{{"requests":{{"storage":"1Gi"}}}}}}}}}}}}]"#,
+                    "a".repeat(200)
+                ),
+                &[&format!(
+                    "spec.volumes[0].name: Invalid value: {long:?}: PVC name \"{}-{long}\": must be no more than 253 bytes",
+                    "a".repeat(200)
+                )],
             ),
         ],
     );
