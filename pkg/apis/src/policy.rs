@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cells::age;
 use crate::check;
+use crate::conditions;
 use crate::intstr;
 use crate::resource::{Column, Resource, Strategy, Subresource};
 use crate::tree::Tree;
@@ -40,6 +41,11 @@ pub const ROWS: &[Resource] = &[Resource {
         validate_update: |new, _| validate(new),
         validate_status_update: |new, _| {
             let mut errors = ErrorList::new();
+            conditions::validate(
+                &mut errors,
+                &Path::new("status").child("conditions"),
+                new.field("status").list("conditions"),
+            );
             for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
                 check::nonnegative(&mut errors, &Path::new("status"), new.field("status"), field);
             }
@@ -71,16 +77,77 @@ fn validate(budget: &Object) -> ErrorList {
 mod tests {
     use serde_json::json;
 
-    use crate::testing::{cells, create_errors, row};
+    use crate::testing::{Rules, cells, check_create, check_status, check_update, row};
 
     #[test]
-    fn budgets() {
+    fn budget_rules() {
         let budgets = row("policy", "poddisruptionbudgets");
-        let object = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": "50%" } });
-        assert_eq!(create_errors(budgets, object.clone()), [""; 0]);
-        assert_eq!(cells(budgets, &object), ["b", "50%", "N/A", "0", "<unknown>"]);
-        let object = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": "half" } });
-        let want = "spec.minAvailable: Invalid value: \"half\": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-        assert_eq!(create_errors(budgets, object), [want]);
+        let base = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": "50%" } });
+        let rules: Rules<'_> = &[
+            ("", &[]),
+            ("spec = {}", &[]),
+            ("spec.minAvailable = 0", &[]),
+            ("spec = {\"maxUnavailable\":1}", &[]),
+            (
+                "spec.maxUnavailable = 1",
+                &[
+                    "spec: Invalid value: {\"maxUnavailable\":1,\"minAvailable\":\"50%\"}: minAvailable and maxUnavailable \
+                   cannot be both set",
+                ],
+            ),
+            ("spec.minAvailable = half", &["spec.minAvailable: Invalid value: \"half\": {percent}"]),
+            ("spec.minAvailable = -1", &["spec.minAvailable: Invalid value: -1: must be greater than or equal to 0"]),
+            (
+                "spec.minAvailable = 101%",
+                &["spec.minAvailable: Invalid value: \"101%\": must not be greater than 100%"],
+            ),
+            (
+                "spec = {\"maxUnavailable\":\"101%\"}",
+                &["spec.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"],
+            ),
+            ("spec.selector.matchLabels = {\"a\":\"b\"}", &[]),
+            (
+                "spec.selector.matchLabels = {\"a b\":\"c\"}",
+                &["spec.selector.matchLabels: Invalid value: \"a b\": {name part}"],
+            ),
+            ("spec.unhealthyPodEvictionPolicy = AlwaysAllow", &[]),
+            (
+                "spec.unhealthyPodEvictionPolicy = Never",
+                &["spec.unhealthyPodEvictionPolicy: Unsupported value: \"Never\": supported values: \"AlwaysAllow\", \
+                   \"IfHealthyBudget\""],
+            ),
+        ];
+        check_create(budgets, &base, rules);
+        check_update(budgets, &base, rules);
+        assert_eq!(cells(budgets, &base), ["b", "50%", "N/A", "0", "<unknown>"]);
+    }
+
+    #[test]
+    fn status_rules() {
+        let base = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": 1 } });
+        check_status(
+            row("policy", "poddisruptionbudgets"),
+            &base,
+            &[
+                ("status.disruptionsAllowed = 1", &[]),
+                (
+                    "status = {\"disruptionsAllowed\":-1,\"currentHealthy\":-1,\"desiredHealthy\":-1,\"expectedPods\":-1}",
+                    &[
+                        "status.disruptionsAllowed: Invalid value: -1: must be greater than or equal to 0",
+                        "status.currentHealthy: Invalid value: -1: must be greater than or equal to 0",
+                        "status.desiredHealthy: Invalid value: -1: must be greater than or equal to 0",
+                        "status.expectedPods: Invalid value: -1: must be greater than or equal to 0",
+                    ],
+                ),
+                (
+                    "status.conditions = [{\"type\":\"DisruptionAllowed\",\"status\":\"Yes\",\"reason\":\"Enough\",\
+                     \"lastTransitionTime\":\"2026-11-20T10:00:00Z\"}]",
+                    &[
+                        "status.conditions[0].status: Unsupported value: \"Yes\": supported values: \"False\", \"True\", \
+                       \"Unknown\"",
+                    ],
+                ),
+            ],
+        );
     }
 }

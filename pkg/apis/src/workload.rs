@@ -47,9 +47,6 @@ pub fn validate_replicated(errors: &mut ErrorList, at: &Path, spec: &Value) {
     let (at, template) = (at.child("template"), spec.field("template"));
     selected(errors, &at, spec, template);
     validate_pod_template(errors, &at, template);
-    if spec.int("replicas").is_some_and(|n| n > 1) {
-        read_only_disks(errors, &at, template);
-    }
     always_restarts(errors, &at, template, "ReplicaSet");
 }
 
@@ -62,19 +59,6 @@ pub fn selected(errors: &mut ErrorList, at: &Path, spec: &Value, template: &Valu
     {
         let why = "`selector` does not match template `labels`";
         errors.push(Error::invalid(&at.child("metadata").child("labels"), labels.clone(), why));
-    }
-}
-
-/// Disks of GCE have one writer: several pods can only read them.
-pub fn read_only_disks(errors: &mut ErrorList, at: &Path, template: &Value) {
-    for (i, volume) in template.field("spec").list("volumes").iter().enumerate() {
-        let disk = volume.field("gcePersistentDisk");
-        if !disk.is_null() && !disk.flag("readOnly") {
-            let path = at.child("spec").child("volumes").index(i).child("gcePersistentDisk").child("readOnly");
-            let why = "must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is \
-                       read-only";
-            errors.push(Error::invalid(&path, false, why));
-        }
     }
 }
 

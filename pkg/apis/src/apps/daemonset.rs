@@ -98,7 +98,6 @@ fn validate(set: &Object) -> ErrorList {
     workload::selected(&mut errors, &template_at, spec, template);
     workload::empty_selector(&mut errors, &at.child("selector"), spec, "daemonset");
     validate_pod_template(&mut errors, &template_at, template);
-    workload::read_only_disks(&mut errors, &template_at, template);
     workload::always_restarts(&mut errors, &template_at, template, "DaemonSet");
     check::nonnegative(&mut errors, &at, spec, "minReadySeconds");
     strategy(&mut errors, &at.child("updateStrategy"), spec.field("updateStrategy"));

@@ -46,8 +46,30 @@ pub const SERVICE_ACCOUNT: Resource = Resource {
         verbs: Verbs::CREATE,
         update: None,
     }],
+    strategy: Strategy {
+        prepare_for_create: names_of_secrets,
+        prepare_for_update: |new, _| names_of_secrets(new),
+        warnings: account_warnings,
+        ..Strategy::PLAIN
+    },
     ..Resource::namespaced("", "v1", "serviceaccounts", "serviceaccount", "ServiceAccount")
 };
+
+/// Of the references to secrets only the names count.
+fn names_of_secrets(account: &mut Object) {
+    object_mut(account).each("secrets", |secret| secret.retain(|field, _| field == "name"));
+}
+
+/// Whoever sets the annotation is warned once.
+fn account_warnings(new: &Object, old: Option<&Object>) -> Vec<String> {
+    const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+    let has = |account: &Object| account.annotations().is_some_and(|a| a.contains_key(ENFORCE));
+    if !has(new) || old.is_some_and(has) {
+        return Vec::new();
+    }
+    let why = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets";
+    vec![format!("metadata.annotations[{ENFORCE}]: {why}")]
+}
 
 const DATA: Column = Column::text("Data", "Number of entries.");
 

@@ -119,7 +119,6 @@ fn validate(object: &Object) -> ErrorList {
         errors.push(Error::required(&at.child("selector"), ""));
     }
     check::nonnegative(&mut errors, &at, spec, "replicas");
-    let replicas = spec.int("replicas").unwrap_or(0);
     let at = at.child("template");
     let template = spec.field("template");
     if template.is_null() {
@@ -132,9 +131,6 @@ fn validate(object: &Object) -> ErrorList {
         errors.push(Error::invalid(&at.child("metadata").child("labels"), labels.clone(), why));
     }
     validate_pod_template(&mut errors, &at, template);
-    if replicas > 1 {
-        workload::read_only_disks(&mut errors, &at, template);
-    }
     workload::always_restarts(&mut errors, &at, template, "ReplicationController");
     errors
 }

@@ -51,11 +51,6 @@ fn new_sets() {
                     "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
                 ],
             ),
-            (
-                "spec.template.spec.volumes = [{\"name\":\"v\",\"gcePersistentDisk\":{\"pdName\":\"d\"}}]",
-                &["spec.template.spec.volumes[0].gcePersistentDisk.readOnly: Invalid value: false: must be true for \
-             replicated pods > 1; GCE PD can only be mounted on multiple machines if it is read-only"],
-            ),
         ],
     );
 }

@@ -76,12 +76,6 @@ fn new_deployments() {
              is 0",
                 ],
             ),
-            (
-                "spec.replicas = 2 ; spec.template.spec.volumes = \
-         [{\"name\":\"v\",\"gcePersistentDisk\":{\"pdName\":\"d\"}}]",
-                &["spec.template.spec.volumes[0].gcePersistentDisk.readOnly: Invalid value: false: must be true for \
-             replicated pods > 1; GCE PD can only be mounted on multiple machines if it is read-only"],
-            ),
         ],
     );
 }

@@ -1,7 +1,11 @@
+mod accounts;
 mod claims;
+mod config_maps;
 mod controllers;
 mod endpoints;
 mod limit_ranges;
+mod namespaces;
+mod nodes;
 mod quotas;
 mod secrets;
 mod volumes;

@@ -1,18 +1,18 @@
 //! Nodes and ComponentStatuses.
 
+mod rules;
+
 use std::collections::BTreeSet;
 
-use apimachinery::field::{Error, ErrorList, Path};
-use apimachinery::validation::{is_qualified_name, is_valid_label_value};
+use apimachinery::field::Path;
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::{Map, Value, json};
 
+use crate::addresses::cidr_warning;
 use crate::cells::{age, or_none};
-use crate::check;
-use crate::podspec::{affinity, resources};
 use crate::quantity::canonical_quantities;
 use crate::resource::{Column, Resource, Strategy, Subresource, Verbs};
-use crate::strategy::nothing;
+use crate::strategy::{keep_all_but_status, keep_status, spec_changed};
 use crate::tree::{Fill, Tree, spec_mut};
 
 pub const NODE: Resource = Resource {
@@ -35,10 +35,19 @@ pub const NODE: Resource = Resource {
     strategy: Strategy {
         default,
         // A kubelet registers its node together with its status.
-        prepare_for_create: nothing,
-        validate,
-        validate_update,
-        validate_status_update: validate_update,
+        prepare_for_create: drop_config,
+        prepare_for_update: |new, old| {
+            keep_status(new, old);
+            drop_config(new);
+        },
+        prepare_for_status_update: |new, old| {
+            keep_all_but_status(new, old);
+            drop_config(new);
+        },
+        validate: rules::new,
+        validate_update: rules::changed,
+        validate_status_update: rules::changed_status,
+        warnings,
         generation_changed: None,
         ..Strategy::SPEC_STATUS
     },
@@ -87,75 +96,26 @@ fn default(node: &mut Object) {
     }
 }
 
-fn validate(node: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    taints(&mut errors, node);
-    amounts(&mut errors, node);
-    let (at, spec) = (Path::new("spec").child("podCIDRs"), node.field("spec"));
-    for (i, cidr) in spec.texts("podCIDRs").enumerate() {
-        check::cidr(&mut errors, &at.index(i), cidr);
-    }
-    let v6: Vec<bool> = spec.texts("podCIDRs").map(|c| c.contains(':')).collect();
-    if v6.len() > 2 || (v6.len() == 2 && v6[0] == v6[1]) {
-        let why = "may specify no more than one CIDR for each IP family";
-        errors.push(Error::invalid(&at, spec.field("podCIDRs").clone(), why));
-    }
-    errors
-}
-
-/// Taints have a legal key, value and effect, and are unique by key and effect.
-fn taints(errors: &mut ErrorList, node: &Object) {
-    let mut seen = BTreeSet::new();
-    for (i, taint) in node.field("spec").list("taints").iter().enumerate() {
-        let at = Path::new("metadata").child("taints").index(i);
-        check::text(errors, &at, "key", taint.text("key"), is_qualified_name);
-        let reasons = is_valid_label_value(taint.text("value"));
-        if !reasons.is_empty() {
-            errors.push(Error::invalid(&at.child("value"), taint.text("value"), reasons.join(";")));
-        }
-        affinity::taint_effect(errors, &at, taint);
-        if !seen.insert((taint.text("effect"), taint.text("key"))) {
-            let mut duplicate = Error::duplicate(&at, taint.clone());
-            duplicate.detail = "taints must be unique by key and effect pair".to_owned();
-            errors.push(duplicate);
+/// Configuration through the API is gone; nothing has these fields any more.
+fn drop_config(node: &mut Object) {
+    let Some(node) = node.as_object_mut() else { return };
+    for (owner, field) in [("spec", "configSource"), ("status", "config")] {
+        if let Some(owner) = node.sub(owner) {
+            owner.remove(field);
         }
     }
 }
 
-fn amounts(errors: &mut ErrorList, node: &Object) {
-    for list in ["capacity", "allocatable"] {
-        for (name, value) in node.field("status").entries(list) {
-            resources::amount(errors, || Path::new("status").child(list).child(name), name, value);
-        }
+fn warnings(node: &Object, old: Option<&Object>) -> Vec<String> {
+    let spec = node.field("spec");
+    let mut warnings = Vec::new();
+    if !spec.text("externalID").is_empty() {
+        warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
     }
-}
-
-fn validate_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    amounts(&mut errors, new);
-    let addresses = new.field("status").list("addresses");
-    for (i, address) in addresses.iter().enumerate() {
-        if addresses[..i].contains(address) {
-            errors.push(Error::duplicate(&Path::new("status").child("addresses").index(i), address.clone()));
-        }
-    }
-    let (spec, before) = (new.field("spec"), old.field("spec"));
-    let fixed = |field: &str, shown: &str| {
-        let why = format!("node updates may not change {shown} except from \"\" to valid");
-        Error::forbidden(&Path::new("spec").child(field), why)
-    };
-    // One error for each network that is another, or one if their number is.
-    let (list, old) = (spec.list("podCIDRs"), before.list("podCIDRs"));
-    let changes = match list.len() == old.len() {
-        true => list.iter().zip(old).filter(|(new, old)| new != old).count(),
-        false => usize::from(!old.is_empty()),
-    };
-    errors.extend((0..changes).map(|_| fixed("podCIDRs", "podCIDR")));
-    if !before.text("providerID").is_empty() && before.text("providerID") != spec.text("providerID") {
-        errors.push(fixed("providerID", "providerID"));
-    }
-    taints(&mut errors, new);
-    errors
+    let at = Path::new("spec").child("podCIDRs");
+    let networks = spec.texts("podCIDRs").enumerate().filter(|_| old.is_none_or(|old| spec_changed(node, old)));
+    warnings.extend(networks.filter_map(|(i, network)| cidr_warning(&at.index(i), network)));
+    warnings
 }
 
 fn cells(node: &Object, now: i64) -> Vec<Value> {
