@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request, Response};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
@@ -77,21 +77,7 @@ pub async fn from_kubeconfig_with_agent(path: &Path, agent: &str) -> Result<Clie
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let https = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(tls_config(&config)?)
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(http);
-    let transport: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .http2_keep_alive_timeout(KEEP_ALIVE)
-        .http2_keep_alive_while_idle(true)
-        // Windows as large as client-go's: a list of many pods must not wait for window updates.
-        .http2_initial_stream_window_size(4 << 20)
-        .http2_initial_connection_window_size(16 << 20)
-        .build(https);
+    let transport = transport(tls_config(&config)?, http);
 
     let auth = |e| Error::Auth(Box::new(e));
     let agent = HeaderValue::from_str(agent).unwrap_or(HeaderValue::from_static("coracle"));
@@ -106,6 +92,33 @@ pub async fn from_kubeconfig_with_agent(path: &Path, agent: &str) -> Result<Clie
         .map_err(BoxError::from)
         .service(transport);
     Ok(Client::new(service, config.default_namespace))
+}
+
+pub(crate) type Https<C> = hyper_rustls::HttpsConnector<C>;
+
+/// HTTP/2 where the server speaks it, over what `connector` opens.
+pub(crate) fn transport<C>(tls: rustls::ClientConfig, connector: C) -> legacy::Client<Https<C>, Body>
+where
+    C: Service<http::Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError>,
+{
+    let https = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(connector);
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(KEEP_ALIVE)
+        .http2_keep_alive_while_idle(true)
+        // Windows as large as client-go's: a list of many pods must not wait for window updates.
+        .http2_initial_stream_window_size(4 << 20)
+        .http2_initial_connection_window_size(16 << 20)
+        .build(https)
 }
 
 /// A client that calls `service` (the API server's own stack, with an identity already attached) without a network.

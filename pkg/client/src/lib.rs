@@ -12,6 +12,7 @@
 //! while let Some(change) = changes.next().await { queue.add(change.key); }
 //! ```
 
+pub mod balanced;
 mod cached;
 mod connect;
 pub mod election;
@@ -20,12 +21,15 @@ mod metrics;
 pub mod queue;
 pub mod recorder;
 pub mod reflector;
+mod servers;
 mod store;
 
+pub use balanced::Balanced;
 pub use cached::{Cached, ObjectKey, Scope, Source};
 pub use connect::{Error, from_kubeconfig, from_kubeconfig_with_agent, in_process};
 pub use informer::{Informer, Informers};
 pub use kube::Client;
 pub use queue::WorkQueue;
 pub use recorder::{EventType, ObjectReference, Recorder};
+pub use servers::Servers;
 pub use store::{Change, Index, Store, Subscription};
