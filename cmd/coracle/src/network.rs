@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use client::{Client, Informers, Scope};
+use anyhow::{Context as _, bail};
+use client::{Client, Informers, Recorder, Scope};
 use component_base::Shutdown;
 use component_base::task::supervise;
 use ipnet::Ipv4Net;
@@ -15,11 +15,15 @@ use crate::server::Site;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Sets the pod network up as soon as the node has been given its addresses, and again whenever they change.
-pub fn start_pods(site: &Site, client: &Client, shutdown: &Shutdown) {
-    if site.options.node.flannel_backend == "none" {
-        return;
+/// Sets the pod network up as soon as the node has been given its addresses, and again whenever they change; and keeps the
+/// ways to other nodes' pods. Two loops: a node that cannot reach others still runs pods.
+pub fn start_pods(site: &Site, client: &Client, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let options = &site.options.node;
+    if options.flannel_backend == "none" {
+        return Ok(());
     }
+    let backend: overlay::Backend = options.flannel_backend.parse().map_err(anyhow::Error::msg)?;
+    let uplink = uplink(site)?;
     let runtime = runtime_options(site);
     let setup = NetworkSetup {
         node_name: site.node_name.clone(),
@@ -28,9 +32,35 @@ pub fn start_pods(site: &Site, client: &Client, shutdown: &Shutdown) {
         data_dir: site.options.common.data_dir.join("agent/cni"),
         cluster_cidr: site.options.network.cluster_cidr,
         service_cidr: site.options.network.service_cidr,
+        backend,
+        uplink: uplink.clone(),
     };
     let informers = Informers::new(client.clone(), shutdown.clone());
+    let config = overlay::Config {
+        informers: informers.clone(),
+        client: client.clone(),
+        recorder: Recorder::new(client.clone(), "coracle-overlay", &site.node_name, shutdown),
+        node_name: site.node_name.clone(),
+        backend,
+        uplink,
+    };
     supervise("pod network", shutdown, move || setup.clone().follow(informers.clone()));
+    let stop = shutdown.clone();
+    supervise("overlay", shutdown, move || overlay::run(config.clone(), stop.clone()));
+    Ok(())
+}
+
+/// Where this node meets the others: the interface that was named, or that with the node's address.
+fn uplink(site: &Site) -> anyhow::Result<overlay::Uplink> {
+    match (&site.options.node.flannel_iface, site.node_ip) {
+        (Some(name), _) => Ok(overlay::Uplink::Interface(name.clone())),
+        (None, IpAddr::V4(address)) => Ok(overlay::Uplink::Address(address)),
+        (None, address) => {
+            bail!(
+                "the pod network needs IPv4, and the node's address is {address}; give --node-ip or --flannel-backend=none"
+            )
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -41,6 +71,8 @@ struct NetworkSetup {
     data_dir: PathBuf,
     cluster_cidr: Ipv4Net,
     service_cidr: Ipv4Net,
+    backend: overlay::Backend,
+    uplink: overlay::Uplink,
 }
 
 impl NetworkSetup {
@@ -51,7 +83,7 @@ impl NetworkSetup {
             let range = change.new.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.clone());
             let Some(range) = range.filter(|range| current.as_ref() != Some(range)) else { continue };
             let pod_cidr: Ipv4Net = range.parse().with_context(|| format!("the node's podCIDR {range:?}"))?;
-            let options = self.options(pod_cidr);
+            let options = self.options(pod_cidr, overlay::pod_mtu(&self.uplink, self.backend).await?);
             tokio::task::spawn_blocking(move || cni::configure(&options)).await??;
             tracing::info!(pod_cidr = range, "the pod network is set up");
             current = Some(range);
@@ -59,7 +91,7 @@ impl NetworkSetup {
         Ok(())
     }
 
-    fn options(&self, pod_cidr: Ipv4Net) -> cni::Options {
+    fn options(&self, pod_cidr: Ipv4Net, mtu: Option<u32>) -> cni::Options {
         cni::Options {
             bin_dir: self.bin_dir.clone(),
             conf_dir: self.conf_dir.clone(),
@@ -68,7 +100,7 @@ impl NetworkSetup {
             cluster_cidr: self.cluster_cidr,
             service_cidr: Some(self.service_cidr),
             bridge: "cni0".into(),
-            mtu: cni::detect_mtu(),
+            mtu,
         }
     }
 }

@@ -63,7 +63,7 @@ impl Plan {
     pub fn start(self, site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> anyhow::Result<()> {
         let user = UserInfo::new(format!("system:node:{}", site.node_name), ["system:nodes"]);
         let client = identity::in_process(server, "kubelet", user);
-        network::start_pods(site, &client, shutdown);
+        network::start_pods(site, &client, shutdown)?;
         start_role_label(site, server, shutdown);
         start_kubelet(self, site, client, shutdown)?;
         let disabled = |part: &str| site.options.disable.iter().any(|disabled| disabled == part);

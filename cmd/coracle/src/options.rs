@@ -147,9 +147,12 @@ pub struct NodeOptions {
     /// Folder of manifests to run without an API server
     #[arg(long, value_name = "DIR")]
     pub pod_manifest_path: Option<PathBuf>,
-    /// Pod network: bridge (built in), or none to bring another CNI plugin
-    #[arg(long, value_name = "BACKEND", default_value = "bridge", value_parser = ["bridge", "none"])]
+    /// How pods reach those of other nodes: vxlan, host-gw (all nodes on one link), or none to bring another CNI plugin
+    #[arg(long, value_name = "BACKEND", default_value = "vxlan", value_parser = ["vxlan", "host-gw", "none"])]
     pub flannel_backend: String,
+    /// Interface towards other nodes' pods [default: the one that has the node's address]
+    #[arg(long, value_name = "NAME")]
+    pub flannel_iface: Option<String>,
     /// Folder for sockets and other state that a reboot clears
     #[arg(long, value_name = "DIR", default_value = "/run/coracle")]
     pub run_dir: PathBuf,

@@ -18,8 +18,8 @@ pub enum Error {
     Config(String),
     #[error("{what}")]
     Io { what: String, source: io::Error },
-    #[error("{what}")]
-    Netlink { what: String, source: rtnetlink::Error },
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
     #[error("no free address is left in {0}")]
     Exhausted(ipnet::Ipv4Net),
     #[error("nft: {0}")]
@@ -36,11 +36,6 @@ impl Error {
         move |source| Self::Io { what, source }
     }
 
-    pub(crate) fn netlink(what: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Netlink { what, source }
-    }
-
     /// Codes below 100 are the specification's; those from 100 are ours.
     fn code(&self) -> u32 {
         match self {
@@ -50,7 +45,8 @@ impl Error {
             Self::Decode(_) => 6,
             Self::Config(_) => 7,
             Self::Exhausted(_) => 11,
-            Self::Netlink { .. } => 100,
+            Self::Netlink(netlink::Error::Missing(_)) => 103,
+            Self::Netlink(_) => 100,
             Self::Nft(_) => 101,
             Self::HostPort(_) => 102,
             Self::Check(_) => 103,

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use serde_json::json;
 
 use crate::ipam::Ipam;
-use crate::{Error, config, firewall, hostports, link, nft, plugin};
+use crate::{Error, config, firewall, hostports, nft, plugin};
 
 /// The name under which the runtime finds the plugin.
 pub const PLUGIN: &str = "coracle-cni";
@@ -38,7 +38,7 @@ pub struct Options {
     /// with an address that every pod can answer, also on a node without a default route.
     pub service_cidr: Option<Ipv4Net>,
     pub bridge: String,
-    /// The pods' MTU; [`detect_mtu`] finds that of the way out.
+    /// The pods' MTU: that of the way to other nodes, less what an overlay takes of it.
     pub mtu: Option<u32>,
 }
 
@@ -49,8 +49,13 @@ pub fn configure(options: &Options) -> Result<(), Error> {
     set_sysctls()?;
     let gateway = Ipv4Net::new(config::gateway(options.pod_cidr), options.pod_cidr.prefix_len())
         .map_err(|e| Error::Config(e.to_string()))?;
-    link::with_netlink(async |netlink| {
+    netlink::block_on(async |netlink| {
         let bridge = netlink.ensure_bridge(&options.bridge, gateway, options.mtu).await?;
+        // The range may be another than before. The one before may be another node's by now.
+        netlink.only_address(bridge.index, gateway).await?;
+        if let Some(mtu) = options.mtu.filter(|mtu| *mtu != bridge.mtu) {
+            netlink.set_mtu(bridge.index, mtu).await?;
+        }
         match options.service_cidr {
             Some(range) => netlink.route_to(bridge.index, range.trunc()).await,
             None => Ok(()),
@@ -123,7 +128,7 @@ table ip {TABLE} {{
 /// moment may just be in the making.
 fn release_leaks(options: &Options) -> Result<(), Error> {
     const YOUNG: Duration = Duration::from_secs(60);
-    let names = link::with_netlink(async |netlink| netlink.names().await)?;
+    let names = netlink::block_on(async |netlink| netlink.names().await)?;
     let attached = |id: &str, interface: &str| names.contains(&plugin::host_interface(id, interface));
     let ipam = Ipam::open(&options.data_dir, options.pod_cidr.trunc())?;
     let young = |address: Ipv4Addr| ipam.age(address).is_none_or(|age| age < YOUNG);
@@ -198,33 +203,4 @@ fn write_conflist(options: &Options) -> Result<(), Error> {
     let fresh = path.with_extension("new");
     fs::write(&fresh, text).map_err(failed())?;
     fs::rename(&fresh, &path).map_err(failed())
-}
-
-/// The MTU of the interface with the default route.
-pub fn detect_mtu() -> Option<u32> {
-    let routes = fs::read_to_string("/proc/net/route").ok()?;
-    let name = default_interface(&routes)?;
-    fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok()
-}
-
-/// The interface of the default route with the lowest metric, in the form of `/proc/net/route`.
-fn default_interface(routes: &str) -> Option<&str> {
-    let columns = routes.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let defaults = columns.filter(|c| c.len() > 7 && c[1] == "00000000" && c[7] == "00000000");
-    defaults.min_by_key(|c| c[6].parse::<u32>().unwrap_or(u32::MAX)).map(|c| c[0])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_interface_is_the_one_with_the_lowest_metric() {
-        let routes = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
-            eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
-            wlan0\t00000000\t0100A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
-            eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
-        assert_eq!(default_interface(routes), Some("eth0"));
-        assert_eq!(default_interface("Iface\n"), None);
-    }
 }

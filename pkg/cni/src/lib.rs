@@ -14,7 +14,6 @@ mod firewall;
 mod host;
 mod hostports;
 pub mod ipam;
-mod link;
 mod netns;
 mod nft;
 pub mod plugin;
@@ -26,7 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use error::Error;
-pub use host::{CONFLIST, Options, PLUGIN, configure, detect_mtu};
+pub use host::{CONFLIST, Options, PLUGIN, configure};
 
 /// The largest configuration that is read from standard input.
 const CONFIG_MAX: u64 = 4 << 20;

@@ -6,11 +6,11 @@ use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
 use ipnet::Ipv4Net;
+use netlink::Mac;
 use serde_json::{Value, json};
 
 use crate::config::{Command, NetworkConfig, Request, VERSIONS, gateway, version_of};
 use crate::ipam::Ipam;
-use crate::link::{mac_of, show_mac, with_netlink};
 use crate::result::{Attached, Interface, loopback};
 use crate::{Error, hostports, netns};
 
@@ -31,7 +31,7 @@ pub fn run(variable: impl Fn(&str) -> Option<String>, config: &[u8]) -> Result<O
 }
 
 fn add_loopback(config: &NetworkConfig, request: &Request) -> Result<Value, Error> {
-    netns::enter(Path::new(&request.netns), || with_netlink(async |netlink| netlink.set_up(1).await))?;
+    netns::enter(Path::new(&request.netns), || Ok(netlink::block_on(async |netlink| netlink.set_up(1).await)?))?;
     Ok(loopback(&config.cni_version, &request.netns))
 }
 
@@ -52,12 +52,12 @@ fn attach(config: &NetworkConfig, request: &Request, subnet: Ipv4Net, address: I
     let host = host_interface(&request.container_id, &request.interface);
     let bridge_address =
         Ipv4Net::new(gateway(subnet), subnet.prefix_len()).map_err(|e| Error::Config(e.to_string()))?;
-    let (bridge, port) = with_netlink(async |netlink| {
+    let (bridge, port) = netlink::block_on(async |netlink| {
         let bridge = netlink.ensure_bridge(&config.bridge, bridge_address, config.mtu).await?;
         // An attempt that was cut short may have left its interface.
         netlink.delete(&host).await?;
         let netns = namespace.as_raw_fd();
-        let port = netlink.add_veth(&host, &request.interface, mac_of(address), netns, config.mtu).await?;
+        let port = netlink.add_veth(&host, &request.interface, Mac::of(address), netns, config.mtu).await?;
         netlink.attach(port.index, bridge.index).await?;
         Ok((bridge, port))
     })?;
@@ -69,10 +69,10 @@ fn attach(config: &NetworkConfig, request: &Request, subnet: Ipv4Net, address: I
         address,
         &config.runtime_config.port_mappings,
     )?;
-    let mac = show_mac(&mac_of(address));
+    let mac = Mac::of(address).to_string();
     let interfaces = vec![
-        Interface { name: config.bridge.clone(), mac: bridge.mac, sandbox: String::new() },
-        Interface { name: host, mac: port.mac, sandbox: String::new() },
+        Interface { name: config.bridge.clone(), mac: show(bridge.mac), sandbox: String::new() },
+        Interface { name: host, mac: show(port.mac), sandbox: String::new() },
         Interface { name: request.interface.clone(), mac, sandbox: request.netns.clone() },
     ];
     Ok(Attached { interfaces, interface: 2, address, gateway: gateway(subnet) })
@@ -85,24 +85,24 @@ fn set_up_inside(interface: &str, address: Ipv4Addr, gateway: Ipv4Addr) -> Resul
         fs::write(&path, value).map_err(Error::io(format!("setting {path}")))?;
     }
     fs::write("/proc/sys/net/ipv4/conf/all/accept_redirects", "0").map_err(Error::io("setting accept_redirects"))?;
-    with_netlink(async |netlink| {
+    Ok(netlink::block_on(async |netlink| {
         netlink.set_up(1).await?; // lo is always the first
-        let link = netlink.find(interface).await?.ok_or_else(|| missing(interface))?;
+        let link = netlink.require(interface).await?;
         netlink.add_address(link.index, Ipv4Net::from(address)).await?;
         netlink.set_up(link.index).await?;
         netlink.route_through(link.index, gateway).await
-    })
+    })?)
 }
 
-fn missing(interface: &str) -> Error {
-    Error::Check(format!("interface {interface} is missing"))
+fn show(mac: Option<Mac>) -> String {
+    mac.map(|mac| mac.to_string()).unwrap_or_default()
 }
 
 /// Undoes ADD; what is gone already is no error, and so is a namespace that is gone.
 fn delete(config: &NetworkConfig, request: &Request) -> Result<(), Error> {
     let (id, interface) = (&request.container_id, &request.interface);
     hostports::remove(config.data_dir()?, id, interface)?;
-    with_netlink(async |netlink| netlink.delete(&host_interface(id, interface)).await)?;
+    netlink::block_on(async |netlink| netlink.delete(&host_interface(id, interface)).await)?;
     // The address goes last: as long as an interface could still have it, nobody else may.
     Ipam::open(config.data_dir()?, config.subnet()?)?.release(id, interface)?;
     Ok(())
@@ -113,12 +113,12 @@ fn check(config: &NetworkConfig, request: &Request) -> Result<(), Error> {
     let reserved = Ipam::open(config.data_dir()?, config.subnet()?)?.find(id, interface)?;
     let reserved = reserved.ok_or_else(|| Error::Check(format!("container {id} has no address")))?;
     let host = host_interface(id, interface);
-    with_netlink(async |netlink| netlink.find(&host).await)?.ok_or_else(|| missing(&host))?;
+    netlink::block_on(async |netlink| netlink.require(&host).await)?;
     let addresses = netns::enter(Path::new(&request.netns), || {
-        with_netlink(async |netlink| {
-            let link = netlink.find(interface).await?.ok_or_else(|| missing(interface))?;
+        Ok(netlink::block_on(async |netlink| {
+            let link = netlink.require(interface).await?;
             netlink.addresses(link.index).await
-        })
+        })?)
     })?;
     if !addresses.contains(&reserved.into()) {
         return Err(Error::Check(format!("interface {interface} does not have address {reserved}")));

@@ -192,4 +192,14 @@ fn pods_reach_each_other_the_world_and_are_reached_by_host_ports() {
     node.call("DEL", "a", json!([])).expect("twice is no error");
     assert!(node.call("CHECK", "a", json!([])).is_err());
     node.call("ADD", "a", ports).expect("the host port is free again");
+
+    // The node is given another range, and another node the one before: nothing may lead to it here.
+    let other = cni::Options { pod_cidr: "10.99.2.0/24".parse().unwrap(), mtu: Some(1350), ..node.options.clone() };
+    spaces.within("node", || cni::configure(&other)).unwrap();
+    let shown = Command::new("ip").args(["-n", &node_ns, "route", "show"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("10.99.2.0/24 dev cni0") && !shown.contains("10.99.1.0/24"), "{shown}");
+    assert!(shown.contains("10.43.0.0/16 dev cni0"), "{shown}");
+    let bridge = Command::new("ip").args(["-n", &node_ns, "link", "show", "cni0"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&bridge.stdout).contains("mtu 1350"));
 }

@@ -38,8 +38,8 @@ pub struct Config {
 pub enum Error {
     #[error("cluster domain {0:?} is not a DNS name")]
     Domain(String),
-    #[error("putting {address} on the loopback interface failed: {reason}")]
-    Address { address: IpAddr, reason: String },
+    #[error("putting {address} on the loopback interface failed: {source}")]
+    Address { address: IpAddr, source: netlink::Error },
     #[error("listening on {address} failed; is another DNS server running there?")]
     Listen { address: SocketAddr, source: std::io::Error },
 }

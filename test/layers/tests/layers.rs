@@ -8,10 +8,10 @@ use serde_json::Value;
 
 /// Layer of each crate, as in `pkg/README.md`. A crate may depend only on crates of lower layers.
 const LAYERS: &[(u8, &[&str])] = &[
-    (0, &["apimachinery", "component-base", "mvcc", "cri", "pki"]),
+    (0, &["apimachinery", "component-base", "mvcc", "cri", "pki", "netlink"]),
     (1, &["apis", "raft"]),
     (2, &["storage", "auth", "admission", "client"]),
-    (3, &["registry", "controller", "scheduler", "kubelet", "proxy", "dns", "cni"]),
+    (3, &["registry", "controller", "scheduler", "kubelet", "proxy", "dns", "cni", "overlay"]),
     (5, &["apiserver"]),
     (6, &["coracle"]),
 ];
@@ -25,13 +25,14 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("openraft", &["raft"]),
     ("redb", &["raft", "mvcc", "storage"]),
     ("axum", &["apiserver", "kubelet"]),
+    ("rtnetlink", &["netlink"]),
     ("rcgen", &[]),
     ("openssl", &[]),
 ];
 
 /// What server-side crates must never reach, however indirectly: the loops' client.
 const SERVER_SIDE: &[&str] = &["mvcc", "raft", "storage", "auth", "admission", "registry", "apiserver"];
-const LOOPS: &[&str] = &["client", "controller", "scheduler", "kubelet", "proxy", "dns", "cni"];
+const LOOPS: &[&str] = &["client", "controller", "scheduler", "kubelet", "proxy", "dns", "cni", "overlay"];
 
 const LICENSES: &[&str] = &[
     "MIT",
