@@ -2,10 +2,12 @@
 //!
 //! Everything runs in network, mount and process namespaces of its own, so that a run neither sees nor disturbs what
 //! else the machine does, and leaves nothing behind. `e2e [FILTER…]` runs the scenarios whose names contain a filter;
-//! `e2e conformance [FILTER…]` runs the conformance tests whose names do.
+//! `e2e conformance [FILTER…]` runs the conformance tests whose names do, `e2e hosts [FILTER…]` those scenarios that need
+//! several hosts.
 
 pub mod cluster;
 pub mod host;
+pub mod hosts;
 mod scenarios;
 
 pub use conformance::kubectl;
@@ -15,12 +17,19 @@ use std::time::Instant;
 
 use crate::cluster::Cluster;
 
+/// The word that chooses the scenarios of several hosts.
+const HOSTS: &str = "hosts";
+
 /// The whole program: enters namespaces of its own, runs, and reports.
 pub fn main() -> std::process::ExitCode {
+    if hosts::inside::is_inside() {
+        return hosts::inside::main();
+    }
     if !host::is_inside() {
         return host::enter();
     }
-    match run() {
+    let outcome = if std::env::args().nth(1).is_some_and(|first| first == HOSTS) { run_hosts() } else { run() };
+    match outcome {
         Ok(0) => std::process::ExitCode::SUCCESS,
         Ok(_) => std::process::ExitCode::FAILURE,
         Err(error) => {
@@ -47,25 +56,63 @@ fn run() -> anyhow::Result<usize> {
     let started = Instant::now();
     let mut cluster = Cluster::start()?;
     println!("cluster ready after {:.1} s", started.elapsed().as_secs_f64());
-    let mut failed = Vec::new();
+    let mut report = Report::default();
     for (name, scenario) in &chosen {
-        let begun = Instant::now();
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scenario(&mut cluster)));
-        let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
-        let seconds = begun.elapsed().as_secs_f64();
-        match outcome {
-            Ok(()) => println!("PASS {name} ({seconds:.1} s)"),
-            Err(error) => {
-                println!("FAIL {name} ({seconds:.1} s): {error:#}");
-                cluster.explain();
-                failed.push(*name);
-            }
+        if !report.run(name, || scenario(&mut cluster)) {
+            cluster.explain();
         }
     }
     cluster.stop();
-    for name in &failed {
-        println!("failed: {name}");
+    Ok(report.finish())
+}
+
+/// Runs the chosen scenarios of several hosts, each from hosts of its own, and answers how many failed.
+fn run_hosts() -> anyhow::Result<usize> {
+    let filters: Vec<String> = std::env::args().skip(2).collect();
+    let chosen = hosts::ALL.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f)));
+    let chosen: Vec<_> = chosen.collect();
+    anyhow::ensure!(!chosen.is_empty(), "no scenario of several hosts is named like {filters:?}");
+    hosts::prepare()?;
+    let mut report = Report::default();
+    for (name, scenario) in chosen {
+        report.run(name, scenario);
     }
-    println!("{} passed, {} failed", chosen.len() - failed.len(), failed.len());
-    Ok(failed.len())
+    Ok(report.finish())
+}
+
+/// What came of the scenarios.
+#[derive(Default)]
+struct Report {
+    passed: usize,
+    failed: Vec<&'static str>,
+}
+
+impl Report {
+    /// Runs one, prints its outcome, and answers whether it passed.
+    fn run(&mut self, name: &'static str, scenario: impl FnOnce() -> anyhow::Result<()>) -> bool {
+        let begun = Instant::now();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scenario));
+        let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
+        let seconds = begun.elapsed().as_secs_f64();
+        match &outcome {
+            Ok(()) => {
+                println!("PASS {name} ({seconds:.1} s)");
+                self.passed += 1;
+            }
+            Err(error) => {
+                println!("FAIL {name} ({seconds:.1} s): {error:#}");
+                self.failed.push(name);
+            }
+        }
+        outcome.is_ok()
+    }
+
+    /// Prints the sum, and answers how many failed.
+    fn finish(self) -> usize {
+        for name in &self.failed {
+            println!("failed: {name}");
+        }
+        println!("{} passed, {} failed", self.passed, self.failed.len());
+        self.failed.len()
+    }
 }
