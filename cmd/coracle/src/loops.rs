@@ -31,6 +31,8 @@ pub async fn controllers(options: ControllerOptions) -> anyhow::Result<()> {
         cluster_cidr: options.cluster_cidr.to_string(),
         root_ca_pem: root_ca,
         identity: identity::lease_identity(),
+        // The keys stay with the servers.
+        signers: None,
     };
     until_signal(move |shutdown| start_controllers(controllers, &shutdown)).await
 }
@@ -48,6 +50,7 @@ pub struct Controllers {
     pub root_ca_pem: String,
     /// Tells processes apart in the Lease.
     pub identity: String,
+    pub signers: Option<controller::Signers>,
 }
 
 pub fn start_controllers(options: Controllers, shutdown: &Shutdown) {
@@ -60,6 +63,7 @@ pub fn start_controllers(options: Controllers, shutdown: &Shutdown) {
         root_ca_pem: options.root_ca_pem,
         timings: Timings::default(),
         quota_usage: Some(Arc::new(crate::quota::AdmissionUsage)),
+        signers: options.signers,
     };
     let stop = shutdown.clone();
     component_base::task::supervise("controllers", shutdown, move || controller::run(config.clone(), stop.clone()));

@@ -245,8 +245,19 @@ fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> 
             cluster_cidr: options.network.cluster_cidr.to_string(),
             root_ca_pem: site.pki.server_ca().cert_pem(),
             identity,
+            signers: Some(signers(site)),
         };
         loops::start_controllers(options, shutdown);
     }
     Ok(())
+}
+
+/// What the controllers sign with, and the names that they give to no node.
+fn signers(site: &Site) -> controller::Signers {
+    let names = names(&site.options, &site.node_name, site.node_ip);
+    controller::Signers {
+        client_ca: site.pki.client_ca().clone(),
+        server_ca: site.pki.server_ca().clone(),
+        reserved: pki::Sans { hostnames: names.hostnames, ips: names.ips },
+    }
 }

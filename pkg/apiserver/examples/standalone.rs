@@ -91,5 +91,6 @@ fn config(pki: &Pki, storage: storage::Storage, secure_port: u16) -> Outcome<Con
         advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         secure_port,
         service_address,
+        joining: None,
     })
 }

@@ -6,13 +6,16 @@ use http::{Method, StatusCode};
 use crate::context::{Context, method_not_allowed};
 use crate::http::body::RequestBody;
 use crate::http::respond::{self, Response};
-use crate::{discovery, health, openapi, resource, tokens};
+use crate::{discovery, health, joining, openapi, resource, tokens};
 
 pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
     if context.info.is_resource {
         return resource::serve(context, body).await;
     }
     let path = context.info.path;
+    if joining::is_path(path) {
+        return joining::serve(context, path, body).await;
+    }
     if !matches!(context.parts.method, Method::GET | Method::HEAD) {
         return Err(method_not_allowed());
     }

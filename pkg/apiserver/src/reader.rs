@@ -7,6 +7,7 @@ use apimachinery::time::parse_seconds;
 use apimachinery::{ApiResult, GroupResource};
 use async_trait::async_trait;
 use auth::Attributes;
+use auth::authn::bootstrap_token::{Data, SECRET_PREFIX, SECRET_TYPE};
 use auth::authz::Authorizer;
 use auth::token::{BoundObject, Lister};
 use base64::Engine as _;
@@ -46,6 +47,25 @@ impl Lister for TokenLister {
     fn node(&self, name: &str) -> Option<BoundObject> {
         self.read("nodes", "", name).map(|object| bound(&object))
     }
+}
+
+impl auth::authn::BootstrapLister for TokenLister {
+    fn bootstrap_token(&self, id: &str) -> Option<Data> {
+        let secret = self.read("secrets", "kube-system", &format!("{SECRET_PREFIX}{id}"))?;
+        let usable = secret.str_at("type") == SECRET_TYPE && secret.meta_str("deletionTimestamp").is_empty();
+        usable.then(|| data_of(&secret))
+    }
+
+    fn join_tokens(&self) -> Option<Data> {
+        self.read("secrets", "kube-system", auth::authn::join_token::SECRET).map(|secret| data_of(&secret))
+    }
+}
+
+/// The data of a Secret, decoded. What is no text is left out.
+fn data_of(secret: &Value) -> Data {
+    let fields = secret.at("data").and_then(Value::as_object).into_iter().flatten();
+    let text = |value: &Value| String::from_utf8(STANDARD.decode(value.as_str()?).ok()?).ok();
+    fields.filter_map(|(key, value)| Some((key.clone(), text(value)?))).collect()
 }
 
 /// What admission reads, out of the registry.

@@ -51,6 +51,8 @@ pub struct Config {
     pub secure_port: u16,
     /// The address of the `kubernetes` Service.
     pub service_address: IpAddr,
+    /// For those who join; `None` where nobody can.
+    pub joining: Option<Arc<dyn crate::joining::Joining>>,
 }
 
 /// The certificates (PEM) of the authorities that sign clients. Extension API servers read them from the ConfigMap

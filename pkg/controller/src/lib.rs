@@ -4,6 +4,8 @@
 //! the same shape (see [`skeleton`]): informers feed keys into a work queue, `sync(key)` reads caches, a pure function
 //! plans, a thin async part applies. Start reading at [`skeleton`], then [`replicaset`].
 
+mod bootstrap;
+mod certificates;
 mod cluster_roles;
 mod cronjob;
 mod daemonset;
@@ -44,6 +46,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinHandle;
 
+pub use certificates::sign::Signers;
 pub use quota::QuotaUsage;
 pub use skeleton::{ClientFor, Error};
 
@@ -71,6 +74,8 @@ pub struct Config {
     pub timings: Timings,
     /// How objects count against quotas; without it the status of quotas is left to admission alone.
     pub quota_usage: Option<Arc<dyn QuotaUsage>>,
+    /// What certificates are signed with; without it requests wait for somebody else to sign them.
+    pub signers: Option<Signers>,
 }
 
 /// Runs all controllers whenever this process holds the lease, until `shutdown`.
@@ -120,6 +125,12 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         ),
         starter.start("namespace-controller", "namespace-controller", namespace::run),
         starter.start("generic-garbage-collector", "garbage-collector-controller", garbage::run),
+        starter.start(
+            "certificate-controller",
+            "certificatesigningrequest-cleaner-controller",
+            certificates::clean::run,
+        ),
+        starter.start("token-cleaner", "token-cleaner-controller", bootstrap::run),
         starter.start("service-account-controller", "service-account-controller", service_account::run),
         starter.start("service-cidrs-controller", "service-cidrs-controller", service_cidr::run),
         starter.start("root-ca-cert-publisher", "root-ca-cert-publisher", {
@@ -129,6 +140,16 @@ fn start(config: &Arc<Config>, term: &Shutdown) -> Vec<JoinHandle<()>> {
         starter.start("node-controller", "node-controller", node::lifecycle::run),
         starter.start("node-controller", "taint-eviction-controller", node::eviction::run),
     ];
+    if let Some(signers) = config.signers.clone() {
+        let (identity, reserved) = ("certificate-controller", signers.reserved.clone());
+        tasks.push(starter.start(identity, "certificate-controller", move |context| {
+            certificates::sign::run(context, signers.clone())
+        }));
+        tasks.push(starter.start(identity, "certificatesigningrequest-approving-controller", move |context| {
+            certificates::approve::run(context, reserved.clone())
+        }));
+        tasks.push(starter.start(identity, "node-identity-controller", certificates::identity::run));
+    }
     if let Some(usage) = config.quota_usage.clone() {
         let run = move |context| quota::run(context, usage.clone());
         tasks.push(starter.start("resourcequota-controller", "resourcequota-controller", run));

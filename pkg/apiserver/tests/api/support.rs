@@ -94,8 +94,12 @@ impl Api {
             Union(vec![Arc::new(X509::new(verifier)) as Arc<dyn Authenticator>, tokens.clone()]),
             &["/livez", "/readyz", "/healthz", "/version"],
         );
-        let authorizer: Arc<dyn Authorizer> =
-            Arc::new(auth::authz::Union(vec![Arc::new(PrivilegedGroups::default()), policy.clone()]));
+        let node_graph = Arc::new(auth::node::NodeGraph::default());
+        let authorizer: Arc<dyn Authorizer> = Arc::new(auth::authz::Union(vec![
+            Arc::new(PrivilegedGroups::default()),
+            Arc::new(auth::node::NodeAuthorizer::new(node_graph.clone())),
+            policy.clone(),
+        ]));
         let chain = admission::Chain::new(admission::Config {
             reader: Arc::new(AdmissionReader(registry.clone())),
             authorizer: Arc::new(Permissions(authorizer.clone())),
@@ -106,7 +110,7 @@ impl Api {
             authenticator: Arc::new(authenticator),
             authorizer,
             policy,
-            node_graph: Arc::default(),
+            node_graph,
             tokens,
             issuer: Arc::new(Issuer::new(
                 pki.service_account_key().clone(),
@@ -124,6 +128,7 @@ impl Api {
             advertise_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             secure_port: 6443,
             service_address,
+            joining: None,
         };
         let server = Server::new(config, shutdown.clone());
         server.start().await.unwrap();

@@ -47,7 +47,7 @@ impl BearerToken {
 
 impl Authenticator for BearerToken {
     fn authenticate(&self, request: &Parts, _: &[CertificateDer<'_>]) -> Result<Option<UserInfo>, ApiError> {
-        let Some(token) = token_of(request) else { return Ok(None) };
+        let Some(token) = bearer_of(request) else { return Ok(None) };
         match self.review(&token, &[]) {
             Ok(Some(verified)) => Ok(Some(verified.user)),
             Ok(None) | Err(_) => Err(unauthorized()),
@@ -55,7 +55,8 @@ impl Authenticator for BearerToken {
     }
 }
 
-fn token_of(request: &Parts) -> Option<String> {
+/// The bearer token of a request.
+pub fn bearer_of(request: &Parts) -> Option<String> {
     if let Some(header) = request.headers.get(AUTHORIZATION) {
         let (scheme, token) = header.to_str().ok()?.trim().split_once(' ')?;
         let token = token.trim_start();
@@ -87,7 +88,7 @@ mod tests {
         ];
         for (header, value, want) in cases {
             let parts = http::Request::get("/").header(header, value).body(()).unwrap().into_parts().0;
-            assert_eq!(token_of(&parts).as_deref(), want, "{header}: {value}");
+            assert_eq!(bearer_of(&parts).as_deref(), want, "{header}: {value}");
         }
     }
 }

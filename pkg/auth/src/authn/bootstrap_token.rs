@@ -25,6 +25,9 @@ pub trait BootstrapLister: Send + Sync {
     /// The data of the Secret `kube-system/bootstrap-token-<id>`; `None` if there is none, if it is being deleted or if it
     /// is of another type.
     fn bootstrap_token(&self, id: &str) -> Option<Data>;
+
+    /// The hashes of the join tokens: the data of the Secret [`super::join_token::SECRET`].
+    fn join_tokens(&self) -> Option<Data>;
 }
 
 /// Reads `<id>.<secret>`.
@@ -96,6 +99,10 @@ mod tests {
     impl BootstrapLister for One {
         fn bootstrap_token(&self, id: &str) -> Option<Data> {
             (id == "abcdef").then(|| self.0.clone())
+        }
+
+        fn join_tokens(&self) -> Option<Data> {
+            None
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod bearer;
 pub mod bootstrap_token;
+pub mod join_token;
 mod static_token;
 mod x509;
 
@@ -11,8 +12,9 @@ use apimachinery::{ApiError, UserInfo};
 use http::request::Parts;
 use pki::CertificateDer;
 
-pub use bearer::{BearerToken, TokenAuthenticator, VerifiedToken};
+pub use bearer::{BearerToken, TokenAuthenticator, VerifiedToken, bearer_of};
 pub use bootstrap_token::{BootstrapLister, BootstrapTokens};
+pub use join_token::JoinTokens;
 pub use static_token::StaticTokens;
 pub use x509::X509;
 

@@ -1,4 +1,4 @@
-//! Tokens that the server itself knows: the join tokens of servers and agents.
+//! Tokens that are given when a server is made.
 
 use apimachinery::UserInfo;
 use ring::digest::{SHA256, digest};

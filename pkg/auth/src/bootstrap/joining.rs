@@ -1,11 +1,15 @@
 //! What those may do who join the cluster, and the loops that let them in. Coracle's own: upstream leaves it to installers.
 
+use crate::authn::join_token::SERVER_USER;
+
 use super::table::{BindingRow, RoleRow, URLS, Who, role};
 
 /// The group of every token with which nodes may join.
 pub const NODE_TOKENS: &str = "system:bootstrappers:coracle:default-node-token";
 /// Where a joiner reads what it has to know of the cluster.
 pub const CONFIG_PATH: &str = "/v1-coracle/config";
+/// Where a server gets what all servers share, and where it asks to be one of them.
+pub const SERVERS_PATH: &str = "/v1-coracle/servers";
 /// Where anyone reads the certificates of the servers' authority; a token's hash tells whether they are the right ones.
 pub const AUTHORITY_PATH: &str = "/cacerts";
 
@@ -15,7 +19,11 @@ const MANAGER: Who = Who::User("system:kube-controller-manager");
 const CERTIFICATES: Who = Who::Account("kube-system", "certificate-controller");
 
 pub const CLUSTER_ROLES: &[RoleRow] = &[
+    // A name is given away only after a look at the newest state.
+    role("coracle:node-approver", &[("get", "", "nodes", "")]),
     role("coracle:joiner", &[("get", URLS, CONFIG_PATH, "")]),
+    // The endpoint itself looks at the token once more.
+    role("coracle:server-joiner", &[("post", URLS, "/v1-coracle/servers,/v1-coracle/servers/*", "")]),
     role("coracle:public", &[("get", URLS, AUTHORITY_PATH, "")]),
 ];
 
@@ -24,12 +32,14 @@ const fn bound(name: &'static str, role: &'static str, who: &'static [Who]) -> B
 }
 
 pub const CLUSTER_BINDINGS: &[BindingRow] = &[
+    bound("coracle:node-approver", "coracle:node-approver", &[CERTIFICATES, MANAGER]),
     bound("coracle:joiner", "coracle:joiner", &[JOINERS, NODES]),
     bound(
         "coracle:public",
         "coracle:public",
         &[Who::Group("system:authenticated"), Who::Group("system:unauthenticated")],
     ),
+    bound("coracle:server-joiner", "coracle:server-joiner", &[Who::User(SERVER_USER)]),
     bound("coracle:node-bootstrapper", "system:node-bootstrapper", &[JOINERS]),
     bound(
         "coracle:node-autoapprove-bootstrap",

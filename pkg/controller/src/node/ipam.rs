@@ -1,6 +1,6 @@
 //! Pod address ranges: each node gets one of its own out of the cluster's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use client::{Cached as _, Change, EventType, ObjectKey, Scope, Store, WorkQueue};
@@ -24,34 +24,53 @@ const NODE_MASK_V6: u8 = 64;
 struct Ranges {
     cluster: IpNet,
     mask: u8,
-    taken: HashMap<IpNet, String>,
+    /// Range → who has it. By rights that is one node; while two have it, it is free when both are gone.
+    taken: HashMap<IpNet, BTreeSet<String>>,
+    /// Nodes that found no range left.
+    waiting: BTreeSet<String>,
 }
 
 impl Ranges {
     fn new(cluster: IpNet) -> Self {
         let mask = if cluster.addr().is_ipv4() { NODE_MASK_V4 } else { NODE_MASK_V6 };
-        Self { cluster: cluster.trunc(), mask: mask.max(cluster.prefix_len()), taken: HashMap::new() }
+        Self {
+            cluster: cluster.trunc(),
+            mask: mask.max(cluster.prefix_len()),
+            taken: HashMap::new(),
+            waiting: BTreeSet::new(),
+        }
     }
 
     fn take(&mut self, range: IpNet, node: &str) {
-        self.taken.insert(range.trunc(), node.to_owned());
+        self.waiting.remove(node);
+        self.taken.entry(range.trunc()).or_default().insert(node.to_owned());
     }
 
-    fn free(&mut self, node: &str) {
-        self.taken.retain(|_, owner| owner != node);
+    /// Gives back what a node has, and answers which nodes wait for a range.
+    fn free(&mut self, node: &str) -> BTreeSet<String> {
+        self.waiting.remove(node);
+        self.taken.retain(|_, owners| {
+            owners.remove(node);
+            !owners.is_empty()
+        });
+        std::mem::take(&mut self.waiting)
     }
 
-    /// The node's range: the one it has, or the first that is free and does not overlap one that is taken.
+    /// The node's range: the one it has, or the first that is free and does not overlap one that is taken. Without any the
+    /// node waits.
     fn allocate(&mut self, node: &str) -> Option<IpNet> {
-        if let Some((range, _)) = self.taken.iter().find(|(_, owner)| *owner == node) {
+        if let Some((range, _)) = self.taken.iter().find(|(_, owners)| owners.contains(node)) {
             return Some(*range);
         }
         let overlaps =
             |range: &IpNet| self.taken.keys().any(|t| t.contains(&range.network()) || range.contains(&t.network()));
-        let range =
-            self.cluster.subnets(self.mask).ok()?.find(|range| !self.taken.contains_key(range) && !overlaps(range))?;
-        self.take(range, node);
-        Some(range)
+        let mut ranges = self.cluster.subnets(self.mask).ok()?;
+        let free = ranges.find(|range| !self.taken.contains_key(range) && !overlaps(range));
+        match free {
+            Some(range) => self.take(range, node),
+            None => _ = self.waiting.insert(node.to_owned()),
+        }
+        free
     }
 }
 
@@ -71,7 +90,10 @@ pub async fn run(context: Context, cluster_cidr: String) -> Result<(), Error> {
         let (queue, ranges) = (queue.clone(), ranges.clone());
         move |change: Change<Node>| {
             match &change.new {
-                None => ranges.lock().free(&change.key.name),
+                None => {
+                    let waiting = ranges.lock().free(&change.key.name);
+                    waiting.iter().for_each(|node| queue.add(ObjectKey::new("", node)));
+                }
                 Some(node) => occupy(&mut ranges.lock(), node),
             }
             queue.add(change.key);
@@ -104,7 +126,8 @@ async fn sync(context: &Context, nodes: &Store<Node>, ranges: &Mutex<Ranges>, na
     let Some(range) = ranges.lock().allocate(name) else {
         let text = format!("Node {name} status is now: CIDRNotAvailable");
         context.recorder.event(&client::recorder::reference(&*node), EventType::Normal, "CIDRNotAvailable", &text);
-        return Err(Error::Invalid(format!("no pod CIDR is left for node {name}")));
+        tracing::warn!(node = name, "no range of pod addresses is left; the node waits until another is deleted");
+        return Ok(None);
     };
     let api: Api<Node> = Api::all(context.client.clone());
     let patch = json!({
@@ -112,10 +135,8 @@ async fn sync(context: &Context, nodes: &Store<Node>, ranges: &Mutex<Ranges>, na
         "spec": { "podCIDR": range.to_string(), "podCIDRs": [range.to_string()] }
     });
     match api.patch(name, &PatchParams::default(), &Patch::Strategic(&patch)).await {
-        Err(error) if is_not_found(&error) => {
-            ranges.lock().free(name);
-            Ok(None)
-        }
+        // Its end is told by the watch, which gives the range back.
+        Err(error) if is_not_found(&error) => Ok(None),
         outcome => Ok(outcome.map(|_| None)?),
     }
 }
@@ -148,5 +169,30 @@ mod tests {
         let mut ranges = Ranges::new("10.0.0.0/23".parse().unwrap());
         assert!(ranges.allocate("a").is_some() && ranges.allocate("b").is_some());
         assert_eq!(ranges.allocate("c"), None);
+    }
+
+    #[test]
+    fn a_node_that_found_none_gets_the_range_of_one_that_leaves() {
+        let mut ranges = Ranges::new("10.0.0.0/23".parse().unwrap());
+        let (a, _) = (ranges.allocate("a"), ranges.allocate("b"));
+        assert_eq!((ranges.allocate("c"), ranges.allocate("d")), (None, None));
+        assert!(ranges.free("d").contains("c"), "whoever waits is looked at again, but not one that is gone");
+        assert_eq!(ranges.allocate("c"), None);
+        assert_eq!(ranges.free("a"), BTreeSet::from(["c".to_owned()]));
+        assert_eq!(ranges.allocate("c"), a);
+        assert!(ranges.free("c").is_empty(), "nobody waits any more");
+    }
+
+    #[test]
+    fn a_range_that_two_nodes_have_is_free_when_both_are_gone() {
+        // As after a takeover, when the leader before had one more write on its way.
+        let mut ranges = Ranges::new("10.0.0.0/23".parse().unwrap());
+        let range = "10.0.0.0/24".parse().unwrap();
+        ranges.take(range, "a");
+        ranges.take(range, "b");
+        ranges.free("b");
+        assert_eq!(ranges.allocate("c").unwrap().to_string(), "10.0.1.0/24");
+        ranges.free("a");
+        assert_eq!(ranges.allocate("d"), Some(range));
     }
 }
