@@ -90,20 +90,19 @@ pub async fn run(context: Context, cluster_cidr: String) -> Result<(), Error> {
         let (queue, ranges) = (queue.clone(), ranges.clone());
         move |change: Change<Node>| {
             match &change.new {
-                None => {
-                    let waiting = ranges.lock().free(&change.key.name);
-                    waiting.iter().for_each(|node| queue.add(ObjectKey::new("", node)));
-                }
+                None => release(&ranges, &queue, &change.key.name),
                 Some(node) => occupy(&mut ranges.lock(), node),
             }
             queue.add(change.key);
         }
     });
-    let store = nodes.store();
-    let shared = context.clone();
+    let shared = Arc::new((context.clone(), nodes.store(), ranges, queue.clone()));
     tasks.work(NAME, &queue, 1, move |key: ObjectKey| {
-        let (context, store, ranges) = (shared.clone(), store.clone(), ranges.clone());
-        async move { sync(&context, &store, &ranges, &key.name).await }
+        let shared = shared.clone();
+        async move {
+            let (context, store, ranges, queue) = &*shared;
+            sync(context, store, ranges, queue, &key.name).await
+        }
     });
     tasks.run(&context.shutdown).await
 }
@@ -118,7 +117,19 @@ fn occupy(ranges: &mut Ranges, node: &Node) {
     }
 }
 
-async fn sync(context: &Context, nodes: &Store<Node>, ranges: &Mutex<Ranges>, name: &str) -> SyncResult {
+/// Gives back what a node has; whoever waits for that is looked at again.
+fn release(ranges: &Mutex<Ranges>, queue: &WorkQueue<ObjectKey>, node: &str) {
+    let waiting = ranges.lock().free(node);
+    waiting.iter().for_each(|waiting| queue.add(ObjectKey::new("", waiting)));
+}
+
+async fn sync(
+    context: &Context,
+    nodes: &Store<Node>,
+    ranges: &Mutex<Ranges>,
+    queue: &WorkQueue<ObjectKey>,
+    name: &str,
+) -> SyncResult {
     let Some(node) = nodes.get("", name) else { return Ok(None) };
     if node.spec.as_ref().is_some_and(|spec| spec.pod_cidr.is_some()) {
         return Ok(None);
@@ -135,8 +146,11 @@ async fn sync(context: &Context, nodes: &Store<Node>, ranges: &Mutex<Ranges>, na
         "spec": { "podCIDR": range.to_string(), "podCIDRs": [range.to_string()] }
     });
     match api.patch(name, &PatchParams::default(), &Patch::Strategic(&patch)).await {
-        // Its end is told by the watch, which gives the range back.
-        Err(error) if is_not_found(&error) => Ok(None),
+        // The watch may have told of its end before the range was taken.
+        Err(error) if is_not_found(&error) => {
+            release(ranges, queue, name);
+            Ok(None)
+        }
         outcome => Ok(outcome.map(|_| None)?),
     }
 }
