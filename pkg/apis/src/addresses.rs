@@ -166,6 +166,8 @@ mod tests {
         for (text, want) in cases {
             assert_eq!(cidr_fault(text), *want, "{text}");
         }
+        let mapped = "must not be an IPv4-mapped IPv6 address";
+        assert_eq!(canonical_cidr_fault("::ffff:10.0.0.0/120").as_deref(), Some(mapped));
         let want = "must be in canonical form (\"2001:db8::/64\")";
         assert_eq!(canonical_cidr_fault("2001:DB8:0::/64").as_deref(), Some(want));
     }

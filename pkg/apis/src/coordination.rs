@@ -51,7 +51,7 @@ fn validate(lease: &Object) -> ErrorList {
 mod tests {
     use serde_json::json;
 
-    use crate::testing::{Rules, cells, check_create, check_update, created, row};
+    use crate::testing::{Rules, cells, check_create, check_update, created, row, texts};
 
     #[test]
     fn lease_rules() {
@@ -70,6 +70,13 @@ mod tests {
         check_create(leases, &base, rules);
         check_update(leases, &base, rules);
         assert_eq!(cells(leases, &base), ["l", "me", "<unknown>"]);
+        let why = "spec.preferredHolder: Forbidden: may only be specified when `strategy` is defined";
+        let mut led = base.clone();
+        led["spec"]["strategy"] = json!("OldestEmulationVersion");
+        led["spec"]["preferredHolder"] = json!("you");
+        assert_eq!(texts(&(leases.strategy.validate)(&led)), [""; 0]);
+        led["spec"]["strategy"] = json!(null);
+        assert_eq!(texts(&(leases.strategy.validate)(&led)), [why]);
         let mut coordinated = base.clone();
         coordinated["spec"]["strategy"] = json!("OldestEmulationVersion");
         assert_eq!(created(leases, coordinated), base);

@@ -328,6 +328,23 @@ mod tests {
         check_create(row("", "events"), &event(), rules);
     }
 
+    #[test]
+    fn the_stored_view_is_lenient() {
+        let rules: Rules<'_> = &[
+            ("type = Odd ; reason = null", &[]),
+            (
+                "metadata.namespace = D ; involvedObject.namespace = D",
+                &["namespace: Invalid value: \"D\": {subdomain}"],
+            ),
+            (
+                "eventTime = 2026-11-20T23:50:00.000000Z",
+                &["reportingComponent: Required value", "reportingInstance: Required value", "action: Required value"],
+            ),
+        ];
+        check_create(row("", "events"), &event(), rules);
+        check_update(row("", "events"), &event(), &[("message = other ; count = 3", &[])]);
+    }
+
     fn new_event() -> Value {
         json!({
             "apiVersion": "v1", "kind": "Event", "metadata": { "name": "web.1", "namespace": "d" },

@@ -9,14 +9,49 @@ use super::METRICS;
 use crate::tree::Tree;
 use crate::{check, quantity};
 
+/// What of a spec depends on what was there before.
+struct Options {
+    lowest: i64,
+    target: ApiVersions,
+    described: ApiVersions,
+}
+
+/// Which `apiVersion` a reference to an object may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ApiVersions {
+    Any,
+    /// Those of the core group, too.
+    Legal,
+    /// Those of a named group: of the core group, only ReplicationControllers can be scaled.
+    Grouped,
+}
+
+impl Options {
+    fn of(spec: &Value, old: &Value) -> Self {
+        let (target, before) = (spec.field("scaleTargetRef"), old.field("scaleTargetRef"));
+        let same = !old.is_null() && ["apiVersion", "kind"].iter().all(|f| target.text(f) == before.text(f));
+        let described = old.list("metrics").iter().filter(|metric| metric.text("type") == "Object");
+        let mut described = described.map(|metric| metric.field("object").field("describedObject"));
+        let spoilt = described.any(|object| api_version_fault(object.text("apiVersion"), ApiVersions::Legal).is_some());
+        Self {
+            lowest: if old.int("minReplicas") == Some(0) { 0 } else { 1 },
+            target: match target.text("kind") {
+                _ if same => ApiVersions::Any,
+                "ReplicationController" => ApiVersions::Legal,
+                _ => ApiVersions::Grouped,
+            },
+            described: if spoilt { ApiVersions::Any } else { ApiVersions::Legal },
+        }
+    }
+}
+
 pub fn new(scaler: &Object) -> ErrorList {
-    spec(scaler.field("spec"), 1)
+    spec(scaler.field("spec"), &Value::Null)
 }
 
 /// Who may scale to zero still may; to begin with it is an alpha feature.
 pub fn update(new: &Object, old: &Object) -> ErrorList {
-    let had_zero = old.field("spec").int("minReplicas") == Some(0);
-    spec(new.field("spec"), if had_zero { 0 } else { 1 })
+    spec(new.field("spec"), old.field("spec"))
 }
 
 pub fn status(new: &Object, _old: &Object) -> ErrorList {
@@ -27,8 +62,9 @@ pub fn status(new: &Object, _old: &Object) -> ErrorList {
     errors
 }
 
-fn spec(spec: &Value, lowest: i64) -> ErrorList {
+fn spec(spec: &Value, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
+    let Options { lowest, target, described } = Options::of(spec, old);
     let at = Path::new("spec");
     let (min, max) = (spec.int("minReplicas"), spec.int("maxReplicas").unwrap_or(0));
     if let Some(min) = min.filter(|min| *min < lowest) {
@@ -41,10 +77,10 @@ fn spec(spec: &Value, lowest: i64) -> ErrorList {
     if min.is_some_and(|min| max < min) {
         errors.push(Error::invalid(&at.child("maxReplicas"), max, "must be greater than or equal to `minReplicas`"));
     }
-    object_reference(&mut errors, &at.child("scaleTargetRef"), spec.field("scaleTargetRef"));
+    object_reference(&mut errors, &at.child("scaleTargetRef"), spec.field("scaleTargetRef"), target);
     let (metrics_at, metrics) = (at.child("metrics"), spec.list("metrics"));
     for (i, one) in metrics.iter().enumerate() {
-        metric(&mut errors, &metrics_at.index(i), one);
+        metric(&mut errors, &metrics_at.index(i), one, described);
     }
     if min == Some(0) && !metrics.iter().any(|m| matches!(m.text("type"), "Object" | "External")) {
         let why = "must specify at least one Object or External metric to support scaling to zero replicas";
@@ -60,16 +96,31 @@ fn spec(spec: &Value, lowest: i64) -> ErrorList {
 }
 
 /// Kind and name become parts of a URL.
-fn object_reference(errors: &mut ErrorList, at: &Path, reference: &Value) {
+fn object_reference(errors: &mut ErrorList, at: &Path, reference: &Value, versions: ApiVersions) {
     for field in ["kind", "name"] {
         check::required_text(errors, at, reference, field, is_path_segment_name);
+    }
+    let version = reference.text("apiVersion");
+    if let Some(why) = api_version_fault(version, versions) {
+        errors.push(Error::invalid(&at.child("apiVersion"), version, why));
+    }
+}
+
+fn api_version_fault(version: &str, allowed: ApiVersions) -> Option<String> {
+    let slashes = version.matches('/').count();
+    let has_group = slashes == 1 && !version.starts_with('/');
+    match allowed {
+        ApiVersions::Any => None,
+        _ if slashes > 1 => Some(format!("unexpected GroupVersion string: {version}")),
+        ApiVersions::Grouped if !has_group => Some("apiVersion must specify API group".to_owned()),
+        _ => None,
     }
 }
 
 /// In the order in which they are checked.
 const SOURCES: &[&str] = &["object", "external", "pods", "resource", "containerResource"];
 
-fn metric(errors: &mut ErrorList, at: &Path, metric: &Value) {
+fn metric(errors: &mut ErrorList, at: &Path, metric: &Value, described: ApiVersions) {
     let kind = metric.text("type");
     let names: Vec<&str> = METRICS.iter().map(|(name, _)| *name).collect();
     let field = METRICS.iter().find(|(name, _)| *name == kind).map(|(_, field)| *field);
@@ -82,7 +133,7 @@ fn metric(errors: &mut ErrorList, at: &Path, metric: &Value) {
     }
     let given: Vec<&str> = SOURCES.iter().copied().filter(|field| metric.has(field)).collect();
     if let Some(first) = given.first() {
-        source(errors, &at.child(first), first, metric.field(first));
+        source(errors, &at.child(first), first, metric.field(first), described);
     }
     match field {
         Some(field) if !metric.has(field) => {
@@ -100,10 +151,12 @@ fn metric(errors: &mut ErrorList, at: &Path, metric: &Value) {
     }
 }
 
-fn source(errors: &mut ErrorList, at: &Path, kind: &str, source: &Value) {
+fn source(errors: &mut ErrorList, at: &Path, kind: &str, source: &Value, described: ApiVersions) {
     let (target_at, target) = (at.child("target"), source.field("target"));
     match kind {
-        "object" => object_reference(errors, &at.child("describedObject"), source.field("describedObject")),
+        "object" => {
+            object_reference(errors, &at.child("describedObject"), source.field("describedObject"), described);
+        }
         "resource" | "containerResource" => {
             if source.text("name").is_empty() {
                 errors.push(Error::required(&at.child("name"), "must specify a resource name"));

@@ -135,7 +135,13 @@ mod tests {
             ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
             ("x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
             ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
+            ("1/2/3 * * * *", "too many slashes: 1/2/3"),
+            ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
+            ("*/0 * * * *", "step of range should be a positive number: */0"),
+            ("*/-1 * * * *", "negative number (-1) not allowed: -1"),
+            ("4294967296 * * * *", "failed to parse int from 4294967296: value out of range"),
             ("@often", "unrecognized descriptor: @often"),
+            ("@every day", "failed to parse duration @every day: time: invalid duration \"day\""),
         ];
         for (text, why) in bad {
             assert_eq!(check(text), Err(why.to_owned()), "{text}");

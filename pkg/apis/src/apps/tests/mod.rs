@@ -5,7 +5,9 @@ mod statefulsets;
 
 use serde_json::{Value, json};
 
-use crate::testing::{Rules, cells, check_create, check_update, create_errors, created, defaulted, row, update_errors};
+use crate::testing::{
+    Rules, cells, check_create, check_status, check_update, create_errors, created, defaulted, row, update_errors,
+};
 
 fn object(spec: Value) -> Value {
     let mut spec = spec;
@@ -168,4 +170,50 @@ fn deployment_columns() {
     got["status"] = json!({ "readyReplicas": 2, "updatedReplicas": 3, "availableReplicas": 2 });
     let want = ["web", "2/3", "3", "2", "<unknown>", "c", "i:1", "app=web"];
     assert_eq!(cells(row("apps", "deployments"), &got), want);
+}
+
+#[test]
+fn counters_of_collisions_do_not_go_back() {
+    for plural in ["daemonsets", "deployments", "statefulsets"] {
+        let mut old = workload();
+        old["status"] = json!({ "collisionCount": 2 });
+        let refused = "status.collisionCount: Invalid value: {…}: cannot be decremented";
+        check_status(
+            row("apps", plural),
+            &old,
+            &[
+                ("status.collisionCount = 3", &[]),
+                ("status.collisionCount = 1", &[refused]),
+                ("status.collisionCount = null", &[refused]),
+            ],
+        );
+    }
+}
+
+#[test]
+fn controller_revisions() {
+    let revisions = row("apps", "controllerrevisions");
+    let base = json!({ "metadata": { "name": "r", "namespace": "d" }, "data": { "spec": {} }, "revision": 1 });
+    check_create(
+        revisions,
+        &base,
+        &[
+            ("", &[]),
+            ("data = null", &["data: Required value: data is mandatory"]),
+            ("data = []", &["data: Required value: data must be a valid JSON object"]),
+            ("revision = -1", &["revision: Invalid value: -1: must be greater than or equal to 0"]),
+        ],
+    );
+    check_update(
+        revisions,
+        &base,
+        &[
+            ("revision = 2 ; metadata.labels.a = b", &[]),
+            ("data.spec.a = 1", &["data: Invalid value: {\"spec\":{\"a\":1}}: field is immutable"]),
+        ],
+    );
+    let mut owned = base;
+    owned["metadata"]["ownerReferences"] =
+        json!([{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "controller": true }]);
+    assert_eq!(cells(revisions, &owned), ["r", "statefulset.apps/web", "1", "<unknown>"]);
 }

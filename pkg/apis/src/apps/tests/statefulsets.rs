@@ -85,6 +85,14 @@ fn new_sets() {
              required"],
             ),
             ("spec.template.spec.hostname = A", &[]),
+            (
+                r#"spec.volumeClaimTemplates[0].spec.dataSource = {"kind":"PersistentVolumeClaim","name":"a"} ; spec.volumeClaimTemplates[0].spec.dataSourceRef = {"kind":"PersistentVolumeClaim","name":"a","namespace":"N"}"#,
+                &[
+                    "spec.volumeClaimTemplates[0].spec.dataSourceRef.namespace: Invalid value: \"N\": {label}",
+                    "spec.volumeClaimTemplates[0].spec: Invalid value: \"spec.volumeClaimTemplates[0].spec.dataSource\": may \
+                     not be specified when dataSourceRef.namespace is specified",
+                ],
+            ),
         ],
     );
 }

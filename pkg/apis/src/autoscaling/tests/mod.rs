@@ -7,7 +7,7 @@ use crate::testing::{cells, defaulted, row};
 fn scaler() -> Value {
     json!({
         "apiVersion": "autoscaling/v2", "metadata": { "name": "web" },
-        "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "web" }, "maxReplicas": 5 },
+        "spec": { "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" }, "maxReplicas": 5 },
     })
 }
 

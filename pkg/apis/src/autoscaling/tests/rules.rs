@@ -2,20 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::scaler;
 use crate::testing::{check_create, check_status, check_update, row};
 
-fn scaler() -> Value {
-    json!({
-        "apiVersion": "autoscaling/v2", "metadata": { "name": "web", "namespace": "d" },
-        "spec": { "maxReplicas": 5, "scaleTargetRef": { "kind": "Deployment", "name": "web" } }
-    })
-}
-
 fn from_zero() -> Value {
-    json!({
-        "apiVersion": "autoscaling/v2", "metadata": { "name": "web", "namespace": "d" },
-        "spec": { "minReplicas": 0, "maxReplicas": 5, "scaleTargetRef": { "kind": "Deployment", "name": "web" } }
-    })
+    let mut scaler = scaler();
+    scaler["spec"]["minReplicas"] = json!(0);
+    scaler
 }
 
 #[test]
@@ -46,10 +39,23 @@ fn numbers_and_targets() {
             ),
             (
                 "spec.scaleTargetRef = null",
-                &["spec.scaleTargetRef.kind: Required value", "spec.scaleTargetRef.name: Required value"],
+                &[
+                    "spec.scaleTargetRef.kind: Required value",
+                    "spec.scaleTargetRef.name: Required value",
+                    "spec.scaleTargetRef.apiVersion: Invalid value: \"\": apiVersion must specify API group",
+                ],
             ),
             (
-                "spec.scaleTargetRef = {\"kind\":\"a/b\",\"name\":\"..\"}",
+                "spec.scaleTargetRef.apiVersion = v1",
+                &["spec.scaleTargetRef.apiVersion: Invalid value: \"v1\": apiVersion must specify API group"],
+            ),
+            ("spec.scaleTargetRef.apiVersion = v1 ; spec.scaleTargetRef.kind = ReplicationController", &[]),
+            (
+                "spec.scaleTargetRef.apiVersion = a/b/c",
+                &["spec.scaleTargetRef.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c"],
+            ),
+            (
+                "spec.scaleTargetRef.kind = a/b ; spec.scaleTargetRef.name = ..",
                 &[
                     "spec.scaleTargetRef.kind: Invalid value: \"a/b\": may not contain '/'",
                     "spec.scaleTargetRef.name: Invalid value: \"..\": may not be '..'",
@@ -130,6 +136,18 @@ fn metrics() {
                     "spec.metrics[0].object.target.averageValue: Required value: must set either a target value or \
              averageValue",
                 ],
+            ),
+            (
+                r#"spec.metrics = [{"type":"Object","object":{"describedObject":{"kind":"Service","name":"s","apiVersion":"a/b/c"},"metric":{"name":"m"},"target":{"type":"Value","value":"1"}}},{"type":"Object","object":{"describedObject":{"kind":"Service","name":"s","apiVersion":"v1"},"metric":{"name":"m"},"target":{"type":"Value","value":"1"}}}]"#,
+                &[
+                    "spec.metrics[0].object.describedObject.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion \
+                   string: a/b/c",
+                ],
+            ),
+            (
+                r#"spec.metrics = [{"type":"External","external":{"metric":{"name":"a"},"target":{"type":"Value"}}}]"#,
+                &["spec.metrics[0].external.target.averageValue: Required value: must set either a target value for \
+                   metric or a per-pod target"],
             ),
             (
                 "spec.metrics = \
@@ -218,6 +236,21 @@ fn updates() {
                 ],
             ),
         ],
+    );
+}
+
+#[test]
+fn references_that_were_there_may_stay() {
+    let mut old = scaler();
+    old["spec"]["scaleTargetRef"] = json!({ "kind": "Deployment", "name": "web" });
+    let object = json!({ "describedObject": { "kind": "Service", "name": "s", "apiVersion": "a/b/c" },
+        "metric": { "name": "m" }, "target": { "type": "Value", "value": "1" } });
+    old["spec"]["metrics"] = json!([{ "type": "Object", "object": object }]);
+    let why = "spec.scaleTargetRef.apiVersion: Invalid value: \"\": apiVersion must specify API group";
+    check_update(
+        row("autoscaling", "horizontalpodautoscalers"),
+        &old,
+        &[("spec.scaleTargetRef.name = other", &[]), ("spec.scaleTargetRef.kind = ReplicaSet", &[why])],
     );
 }
 

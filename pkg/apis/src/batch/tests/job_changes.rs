@@ -228,3 +228,54 @@ fn what_is_done_stays() {
         ],
     );
 }
+
+#[test]
+fn statuses_of_jobs_with_policies() {
+    let mut limited = indexed();
+    limited["spec"]["backoffLimitPerIndex"] = json!(1);
+    check_status(
+        row("batch", "jobs"),
+        &limited,
+        &[
+            ("status.completedIndexes = \"0-2\" ; status.failedIndexes = \"4\"", &[]),
+            (
+                "status.completedIndexes = \"0-2\" ; status.failedIndexes = \"1,4\"",
+                &[
+                    "status.failedIndexes: Invalid value: \"1,4\": failedIndexes and completedIndexes overlap at index: 1",
+                ],
+            ),
+            (
+                "status.failedIndexes = \"x\"",
+                &["status.failedIndexes: Invalid value: \"x\": error parsing failedIndexes: {…}"],
+            ),
+        ],
+    );
+    let mut ruled = indexed();
+    ruled["spec"]["successPolicy"] = json!({ "rules": [{ "succeededCount": 1 }] });
+    check_status(
+        row("batch", "jobs"),
+        &ruled,
+        &[(
+            r#"status = {"startTime":"2026-11-20T10:00:00Z","completionTime":"2026-11-20T11:00:00Z","conditions":[{"type":"Complete","status":"True"}]}"#,
+            &[
+                "status.conditions: Invalid value: cannot set Complete=True condition without the \
+                 SuccessCriteriaMet=true condition",
+                "status.conditions: Invalid value: cannot set Complete=True for Job with SuccessPolicy unless \
+                 SuccessCriteriaMet=True",
+            ],
+        )],
+    );
+    let mut old = done();
+    old["status"]["conditions"] = json!([{ "type": "Complete", "status": "True" }]);
+    check_status(
+        row("batch", "jobs"),
+        &old,
+        &[(
+            r#"status.conditions[1] = {"type":"SuccessCriteriaMet","status":"True"}"#,
+            &[
+                "status.conditions: Invalid value: cannot set SuccessCriteriaMet=True for Job already has Complete=true \
+               conditions",
+            ],
+        )],
+    );
+}

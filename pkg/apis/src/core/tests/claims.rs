@@ -67,6 +67,15 @@ fn new_claims() {
                 &["spec: Invalid value: \"spec.dataSource\": must match dataSourceRef"],
             ),
             ("spec.dataSourceRef = {\"apiGroup\":\"a.b\",\"kind\":\"Book\",\"name\":\"b\"}", &[]),
+            // References into other namespaces are of a feature that is off: they go.
+            (
+                r#"spec.dataSource = {"kind":"PersistentVolumeClaim","name":"a"} ; spec.dataSourceRef = {"kind":"PersistentVolumeClaim","name":"a","namespace":"N"}"#,
+                &[],
+            ),
+            (
+                r#"spec.accessModes = ["ReadWriteOncePod","ReadWriteOnce"]"#,
+                &["spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
+            ),
         ],
     );
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::testing::{check_create, row};
+use crate::testing::{check_create, check_update, check_warnings, row};
 
 fn endpoints() -> Value {
     json!({ "metadata": { "name": "e", "namespace": "d" }, "subsets": [{ "addresses": [{ "ip": "10.0.0.1" }], "ports": [{ "port": 80 }] }] })
@@ -49,4 +49,32 @@ fn subsets() {
             ),
         ],
     );
+}
+
+#[test]
+fn only_changed_subsets_are_checked() {
+    let mut old = endpoints();
+    old["subsets"][0]["ports"][0]["port"] = json!(0);
+    let why = "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive";
+    check_update(
+        row("", "endpoints"),
+        &old,
+        &[("metadata.labels.a = b", &[]), ("subsets[0].addresses[0].ip = 10.0.0.2", &[why])],
+    );
+    check_create(
+        row("", "endpoints"),
+        &endpoints(),
+        &[(
+            r#"subsets[0] = {"notReadyAddresses":[{"ip":"224.0.0.1"},{"ip":"169.254.0.1"},{"ip":"::"}]}"#,
+            &[
+                "subsets[0].notReadyAddresses[0].ip: Invalid value: \"224.0.0.1\": may not be in the link-local multicast \
+                 range (224.0.0.0/24, ff02::/10)",
+                "subsets[0].notReadyAddresses[1].ip: Invalid value: \"169.254.0.1\": may not be in the link-local range \
+                 (169.254.0.0/16, fe80::/10)",
+                "subsets[0].notReadyAddresses[2].ip: Invalid value: \"::\": may not be unspecified (::)",
+            ],
+        )],
+    );
+    let text = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+    check_warnings(row("", "endpoints"), &endpoints(), &[("", &[text])]);
 }

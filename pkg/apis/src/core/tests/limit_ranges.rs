@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::testing::{check_create, row};
+use crate::testing::{check_create, check_update, row};
 
 fn range() -> Value {
     json!({ "metadata": { "name": "l", "namespace": "d" }, "spec": { "limits": [{ "type": "Container" }] } })
@@ -106,6 +106,22 @@ fn ranges() {
                 "spec.limits[0].default = {\"a/b\":\"2\"} ; spec.limits[0].defaultRequest = {\"a/b\":\"1\"}",
                 &["spec.limits[0].defaultRequest[a/b]: Invalid value: \"1\": default value 2 must equal to \
              defaultRequest value 1 in a/b"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn changed_ranges() {
+    check_update(
+        row("", "limitranges"),
+        &range(),
+        &[
+            (r#"spec.limits[0].max = {"cpu":"1"}"#, &[]),
+            ("spec.limits[0].type = a b", &["spec.limits[0].type: Invalid value: \"a b\": {name part}"]),
+            (
+                r#"spec.limits[0] = {"type":"Pod","max":{"cpu":"1"},"min":{"cpu":"2"}}"#,
+                &["spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"],
             ),
         ],
     );

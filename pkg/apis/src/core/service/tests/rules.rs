@@ -241,6 +241,8 @@ fn balancers_and_traffic() {
                 &["spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and \
              less than 86400"],
             ),
+            // Without affinity its configuration goes.
+            ("spec.sessionAffinityConfig = {\"clientIP\":{\"timeoutSeconds\":0}}", &[]),
             ("spec.selector = {\"a b\":\"c\"}", &["spec.selector: Invalid value: \"a b\": {name part}"]),
             (
                 "metadata.annotations = \
