@@ -314,3 +314,22 @@ fn rules_name_verbs_and_places() {
         check_create(rows, &schema(), &[(&format!("{at}.{change}"), &want)]);
     }
 }
+
+#[test]
+fn the_exempt_level_has_no_limits() {
+    let levels = row("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations");
+    let base = json!({ "metadata": { "name": "exempt" }, "spec": { "type": "Exempt" } });
+    let fixed = "spec: Invalid value: {…}: spec of 'exempt' except the 'spec.exempt' field must equal the fixed value";
+    check_create(
+        levels,
+        &base,
+        &[
+            ("", &[]),
+            ("spec.exempt.lendablePercent = 50", &[]),
+            (
+                "spec.limited = {\"limitResponse\":{\"type\":\"Reject\"}}",
+                &["spec.limited: Forbidden: must be nil if the type is not Limited", fixed],
+            ),
+        ],
+    );
+}

@@ -339,3 +339,23 @@ fn binding_rules() {
     mutating["kind"] = json!("MutatingAdmissionPolicyBinding");
     check_create(row(GROUP, "mutatingadmissionpolicybindings"), &mutating, &[("spec.validationActions = null", &[])]);
 }
+
+#[test]
+fn kinds_of_parameters_and_names_of_policies() {
+    let rows = row(GROUP, "validatingadmissionpolicies");
+    check_create(
+        rows,
+        &validating(),
+        &[
+            (
+                "spec.paramKind.kind = a.b",
+                &["spec.paramKind.kind: Invalid value: \"a.b\": may have mixed case, but should otherwise match: \
+                   {dns-1035}"],
+            ),
+            (
+                r#"metadata.name = null ; spec.auditAnnotations = [{"key":"a","valueExpression":"'x'"}]"#,
+                &["spec.auditAnnotations[0].key: Invalid value: \"a\": requires metadata.name be non-empty"],
+            ),
+        ],
+    );
+}

@@ -161,3 +161,19 @@ fn webhooks_are_reached_by_url_or_service() {
         check_create(rows, &configuration(), &[(&format!("{at} = {config}"), &want)]);
     }
 }
+
+#[test]
+fn some_texts_are_no_urls() {
+    let rows = row(GROUP, "mutatingwebhookconfigurations");
+    let url = |text: &str| {
+        let mut object = configuration();
+        object["webhooks"][0]["clientConfig"] = json!({ "url": text });
+        crate::testing::create_errors(rows, object)
+    };
+    let at = "webhooks[0].clientConfig.url";
+    let form = "; desired format: https://host[/path]";
+    assert_eq!(url("https://a.example/b"), [""; 0]);
+    let broken = |why: &str| format!("{at}: Required value: url must be a valid URL: {why}{form}");
+    assert_eq!(url(":a"), [broken("parse \":a\": missing protocol scheme")]);
+    assert_eq!(url("https://a\tb"), [broken("parse \"https://a\\tb\": net/url: invalid control character in URL")]);
+}

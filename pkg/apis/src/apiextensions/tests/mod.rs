@@ -30,6 +30,8 @@ fn names_and_versions() {
     };
     let ((second, _), (same, versions)) = (two("v2"), two("v1"));
     let twice = format!("spec.versions: Invalid value: {versions}: must contain unique version names");
+    let long_warning =
+        format!("spec.versions[0].deprecated = true ; spec.versions[0].deprecationWarning = {}", "x".repeat(257));
     let rules: Rules<'_> = &[
         ("", &[]),
         ("metadata.name = foo", &["metadata.name: Invalid value: \"foo\": must be spec.names.plural+\".\"+spec.group"]),
@@ -53,6 +55,15 @@ fn names_and_versions() {
             ],
         ),
         ("spec.names.singular = A", &[&joined("spec.names.singular", "A")]),
+        (
+            "spec.names.kind = Foo.Bar",
+            &[
+                "spec.names.singular: Invalid value: \"foo.bar\": {dns-1035}",
+                "spec.names.kind: Invalid value: \"Foo.Bar\": may have mixed case, but should otherwise match: {dns-1035}",
+                "spec.names.listKind: Invalid value: \"Foo.BarList\": may have mixed case, but should otherwise match: \
+                 {dns-1035}",
+            ],
+        ),
         ("spec.names.shortNames = [\"1\"]", &[&joined("spec.names.shortNames[0]", "1")]),
         ("spec.names.categories = [\"a.b\"]", &[&joined("spec.names.categories[0]", "a.b")]),
         (
@@ -74,6 +85,12 @@ fn names_and_versions() {
         (
             "spec.versions[0].deprecated = true ; spec.versions[0].deprecationWarning = \"\"",
             &["spec.versions[0].deprecationWarning: Invalid value: \"\": must not be an empty string"],
+        ),
+        (&long_warning, &["spec.versions[0].deprecationWarning: Invalid value: {…}: must be <= 256 characters long"]),
+        (
+            "spec.versions[0].deprecated = true ; spec.versions[0].deprecationWarning = \"a\\tb\"",
+            &["spec.versions[0].deprecationWarning: Invalid value: \"a\\tb\": must only contain printable UTF-8 \
+               characters; non-printable character found at index 1"],
         ),
         (
             "spec.preserveUnknownFields = true",
@@ -174,6 +191,16 @@ fn subresources_columns_and_selectable_fields() {
                  to a valid field",
                 "spec.selectableFields[2].jsonPath: Invalid value: \".spec.list\": must point to a field of type string, \
                  boolean or integer. Enum string fields and strings with formats are allowed.",
+            ],
+        ),
+        (
+            format!(
+                "{} ; spec.versions[0].schema.openAPIV3Schema.properties.metadata = \
+                 {{\"type\":\"object\",\"properties\":{{\"name\":{{\"type\":\"string\"}}}}}}",
+                select("{\"jsonPath\":\".metadata.name\"}")
+            ),
+            &[
+                "spec.selectableFields[0].jsonPath: Invalid value: \".metadata.name\": must not point to fields in metadata",
             ],
         ),
         (

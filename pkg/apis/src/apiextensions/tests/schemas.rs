@@ -105,6 +105,24 @@ fn whole_objects_have_their_fields() {
             &[".properties[kind].type: Invalid value: \"integer\": must be string"],
         ),
         (
+            metadata(json!({ "type": "object", "properties": { "name": { "type": "string", "default": "x" } } })),
+            &[".properties[metadata].properties[name].default: Forbidden: must not be set in top-level metadata"],
+        ),
+        (
+            json!({ "type": "object", "properties": { "apiVersion": { "type": "string", "default": "v1" } } }),
+            &[".properties[apiVersion].default: Forbidden: must not be set in top-level apiVersion"],
+        ),
+        (
+            with(json!({ "x-kubernetes-embedded-resource": true, "type": "object", "properties": {
+                "kind": { "type": "string" }, "apiVersion": { "type": "string" },
+                "metadata": { "type": "object", "x-kubernetes-embedded-resource": true,
+                    "x-kubernetes-preserve-unknown-fields": true } } })),
+            &[
+                ".properties[a].properties[metadata].x-kubernetes-embedded-resource: Forbidden: must not be used inside of \
+               resource meta",
+            ],
+        ),
+        (
             json!({ "type": "object", "properties": { "kind": { "type": "string", "default": "Foo" } } }),
             &[".properties[kind].default: Forbidden: must not be set in top-level kind"],
         ),
@@ -139,6 +157,22 @@ fn some_of_openapi_is_left_out() {
         (
             text("patternProperties", json!({ "x": {} })),
             &[".properties[a].patternProperties: Forbidden: patternProperties is not supported"],
+        ),
+        (
+            text("additionalItems", json!(true)),
+            &[".properties[a].additionalItems: Forbidden: additionalItems is not supported"],
+        ),
+        (
+            text("dependencies", json!({ "x": ["y"] })),
+            &[".properties[a].dependencies: Forbidden: dependencies is not supported"],
+        ),
+        (
+            with(json!({ "type": "null" })),
+            &[
+                ".properties[a].type: Unsupported value: \"null\": supported values: \"array\", \"boolean\", \"integer\", \
+                 \"number\", \"object\", \"string\"",
+                ".properties[a].type: Forbidden: type cannot be set to null, use nullable as an alternative",
+            ],
         ),
         (
             text("uniqueItems", json!(true)),
@@ -194,6 +228,21 @@ fn lists_and_maps_merge_by_their_types() {
                  x-kubernetes-list-type is map",
                 "items.properties[l].default: Required value: this property is in x-kubernetes-list-map-keys, so it must \
                  have a default or be a required property",
+            ],
+        ),
+        (
+            with(json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                "items": { "type": "string" } })),
+            &["items.type: Invalid value: \"string\": must be object if parent array's x-kubernetes-list-type is map"],
+        ),
+        (
+            with(json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
+                "items": { "type": "object", "nullable": true, "required": ["k"],
+                    "properties": { "k": { "type": "string", "nullable": true } } } })),
+            &[
+                "items.nullable: Forbidden: cannot be nullable when x-kubernetes-list-type is map",
+                "items.properties[k].nullable: Forbidden: this property is in x-kubernetes-list-map-keys, so it cannot be \
+                 nullable",
             ],
         ),
         (
@@ -256,6 +305,10 @@ fn rules_of_the_schema_say_what_is_wrong() {
              \"FieldValueInvalid\", \"FieldValueRequired\"",
         ),
         (
+            json!({ "rule": "true", "fieldPath": ".a\n" }),
+            "fieldPath: Invalid value: \".a\\n\": fieldPath must not contain line breaks",
+        ),
+        (
             json!({ "rule": "true", "fieldPath": " " }),
             "fieldPath: Invalid value: \" \": fieldPath must be non-empty if specified",
         ),
@@ -278,6 +331,9 @@ fn a_status_endpoint_restricts_the_root() {
         errors(json!({ "type": "object", "required": ["spec"], "properties": { "spec": { "type": "string" } } })),
         [""; 0]
     );
+    let list = errors(json!({ "type": "array", "items": { "type": "string" } }));
+    let only = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+    assert_eq!(list[0], format!("spec.validation.openAPIV3Schema.type: Invalid value: \"array\": {only}"));
     let refused = errors(json!({ "type": "object", "anyOf": [{ "required": ["spec"] }] }));
     assert!(refused[0].contains("only [Description Type Format"), "{refused:?}");
     assert!(refused[0].ends_with("fields are allowed at the root of the schema if the status subresource is enabled"));

@@ -190,6 +190,19 @@ fn capacities_of_shared_devices_have_policies() {
             ],
         ),
         (
+            policy(true, json!({ "default": "9", "validRange": { "min": "11", "max": "8" } })),
+            &[
+                ".validRange.min: Invalid value: \"11\": min is larger than capacity value: 10",
+                ".validRange.default: Invalid value: \"9\": default is less than min: 11",
+                ".validRange.max: Invalid value: \"11\": min is larger than max: 8",
+                ".validRange.default: Invalid value: \"9\": default is more than max: 8",
+            ],
+        ),
+        (
+            policy(true, json!({ "default": "4", "validRange": { "min": "4", "step": "8" } })),
+            &[".validRange.step: Invalid value: \"8\": one step 12 is larger than capacity value: 10"],
+        ),
+        (
             policy(true, json!({ "default": "3", "validRange": { "min": "2", "step": "2" } })),
             &[".validRange.step: Invalid value: \"3\": value is not a multiple of a given step (2) from (2)"],
         ),
@@ -297,6 +310,13 @@ fn devices_stand_for_resources_of_the_node() {
             ],
         ),
         (
+            of("cpu", json!({ "mapping": { "capacityKey": "", "capacityMultiplier": "1" } })),
+            &[
+                ".nodeAllocatableResources[cpu].mapping.capacityKey: Invalid value: \"\": capacityKey must not be an empty \
+               string",
+            ],
+        ),
+        (
             of("cpu", json!({ "overhead": {} })),
             &[
                 ".nodeAllocatableResources[cpu].overhead: Invalid value: \"\": at least one of perPod or perContainer must \
@@ -308,4 +328,56 @@ fn devices_stand_for_resources_of_the_node() {
             &[".nodeAllocatableResources[cpu].overhead.perPod: Invalid value: \"-1\": must be non-negative"],
         ),
     ]);
+}
+
+#[test]
+fn partitions_have_a_type() {
+    let rows = row(GROUP, "resourceslices");
+    let mut partitioned = slice();
+    partitioned["spec"]["partitionTypeAttribute"] = json!("gpu.example/model");
+    partitioned["spec"]["devices"][0]["consumesCounters"] =
+        json!([{ "counterSet": "s", "counters": { "m": { "value": "1" } } }]);
+    let at = "spec.devices[0].attributes[gpu.example/model]";
+    let missing = format!(
+        "{at}: Required value: device consumes counters and `partitionTypeAttribute` names this attribute, so it must be set"
+    );
+    let number = format!(
+        "{at}: Invalid value: {{\"int\":1}}: must be a string value because `partitionTypeAttribute` names this attribute"
+    );
+    check_create(
+        rows,
+        &partitioned,
+        &[
+            ("", &[]),
+            ("spec.devices[0].attributes = {\"gpu.example/model\":{\"string\":\"x\"}}", &[]),
+            ("spec.devices[0].attributes = null", &[&missing]),
+            ("spec.devices[0].attributes.model = {\"int\":1}", &[&number]),
+            (
+                "spec.partitionTypeAttribute = model",
+                &[
+                    "spec.partitionTypeAttribute: Invalid value: \"model\": a fully qualified name must be a domain and a \
+                   name separated by a slash",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn lists_as_values_stay_where_they_are() {
+    let rows = row(GROUP, "resourceslices");
+    let mut old = slice();
+    old["spec"]["devices"][0]["attributes"]["model"] = json!({ "strings": ["x"] });
+    let update = |changes: &str| {
+        let mut new = old.clone();
+        crate::testing::change(&mut new, changes);
+        (rows.strategy.prepare_for_update)(&mut new, &old);
+        crate::testing::texts(&(rows.strategy.validate_update)(&new, &old))
+    };
+    assert_eq!(update("spec.pool.generation = 2"), [""; 0]);
+    let empty = "spec.devices[0].attributes[model].strings: Invalid value: []: must not be empty if specified";
+    assert_eq!(update("spec.devices[0].attributes.model.strings = []"), [empty]);
+    let values = (0..49).map(|i| format!("\"v{i}\"")).collect::<Vec<_>>().join(",");
+    let many = update(&format!("spec.devices[0].attributes.model.strings = [{values}]"));
+    assert!(many[0].contains("the total number of attribute values must not exceed 48"), "{many:?}");
 }

@@ -123,6 +123,13 @@ fn attachment_rules() {
         ("spec.nodeName = N", &[&node]),
         ("spec.source.persistentVolumeName = PV", &[&volume]),
         ("spec.source = {}", &[&neither]),
+        (
+            "spec.source.persistentVolumeName = \"\"",
+            &[
+                "spec.source.persistentVolumeName: Required value: must specify non empty persistentVolumeName",
+                "spec.source.persistentVolumeName: Invalid value: \"\": {subdomain}",
+            ],
+        ),
         ("spec.source.inlineVolumeSpec = {}", &[&both]),
         (
             "spec.source = {\"inlineVolumeSpec\":{\"accessModes\":[\"ReadWriteOnce\"],\"csi\":{\"driver\":\"d\",\
@@ -219,6 +226,13 @@ fn migration_rules() {
                 ],
             ),
             (
+                "status.resourceVersion = \"-1\"",
+                &[
+                    "status.resourceVersion: Invalid value: -1: must be greater than or equal to 0",
+                    "status.resourceVersion: Invalid value: \"-1\": cannot be updated",
+                ],
+            ),
+            (
                 "status.conditions[0].reason = a b",
                 &[
                     "status.conditions[0].reason: Invalid value: \"a b\": a condition reason must start with alphabetic \
@@ -229,5 +243,10 @@ fn migration_rules() {
             ),
         ],
     );
+    old["status"]["conditions"] = json!([condition("Failed", "True")]);
+    let undone = json!([condition("Failed", "False")]);
+    let lost =
+        format!("status.conditions: Invalid value: {undone}: Failed condition cannot be set to false once it is true");
+    check_status(rows, &old, &[(&conditions(undone), &[&lost])]);
     assert_eq!(cells(rows, &base), ["m", "pods"]);
 }
