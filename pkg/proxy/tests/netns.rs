@@ -203,6 +203,39 @@ fn services_work_in_a_real_kernel() {
     assert_eq!(outside.ask("172.21.0.1:30080"), "refused", "nothing listens there any more");
 }
 
+/// A Service whose only endpoint is at another node, to which its range is routed.
+#[test]
+fn endpoints_of_other_nodes_are_reached_and_answer_by_the_same_way() {
+    if !privileged() {
+        return;
+    }
+    let node = Space::new("here");
+    let other = Space::beside(&node, "there", "192.0.2.2", "192.0.2.1");
+    let (a, c) =
+        (Space::beside(&node, "x", "10.98.0.2", "10.98.0.1"), Space::beside(&other, "z", "10.98.1.2", "10.98.1.1"));
+    let outside = Space::beside(&node, "world", "172.21.0.2", "172.21.0.1");
+    ip(&format!("-n {} route add 10.98.1.0/24 via 192.0.2.2 dev to-there onlink", node.0));
+    ip(&format!("-n {} route add 10.98.0.0/24 via 192.0.2.1", other.0));
+    // As the plugin has it: a node's own connections to Services start with an address that every pod can answer.
+    ip(&format!("-n {} route add 10.43.0.0/16 dev to-x src 10.98.0.1", node.0));
+    // The other node knows no way to the world outside: what keeps its source is not answered.
+    ip(&format!("-n {} route del default", other.0));
+    for space in [&node, &other] {
+        space.within(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+    }
+    c.serve("c");
+    node.nft(&compute_ruleset(&[port(&["10.98.1.2"])], CIDR).to_script(CIDR));
+    assert_eq!(outside.ask("172.21.0.1:30080"), "c 192.0.2.1", "a node port of a node without the pod");
+    assert_eq!(a.ask("10.43.0.9:80"), "c 10.98.0.2", "from a pod, which keeps its address");
+    assert_eq!(a.ask("172.21.0.1:30080"), "c 192.0.2.1", "a node port, from a pod");
+    assert_eq!(node.ask("10.43.0.9:80"), "c 10.98.0.1", "from the node itself");
+
+    let local = PortRules { external_local: true, local: vec![], ..port(&["10.98.1.2"]) };
+    node.nft(&compute_ruleset(&[local], CIDR).to_script(CIDR));
+    assert_eq!(outside.ask("172.21.0.1:30080"), "timeout", "Local does not leave the node");
+    assert_eq!(a.ask("172.21.0.1:30080"), "c 10.98.0.2", "but for pods it does");
+}
+
 /// Lines without order: elements and chains are listed in the order they were made.
 fn sorted(listing: &str) -> Vec<String> {
     let mut words: Vec<_> =
