@@ -25,6 +25,6 @@ pub use codec::Malformed;
 pub use feed::{WatchEnd, Watcher};
 pub use record::{Event, EventKind, Record};
 pub use revision::Revision;
-pub use snapshot::{Range, Snapshot};
+pub use snapshot::{Range, Snapshot, SnapshotBuilder};
 pub use store::{Limits, OutOfRange, Statistics, Store};
 pub use transaction::{Operation, Outcome, Precondition, Transaction};

@@ -54,6 +54,24 @@ impl Snapshot {
     }
 }
 
+/// Puts a state together from its records, as another store tells them.
+#[derive(Default)]
+pub struct SnapshotBuilder {
+    map: Map,
+}
+
+impl SnapshotBuilder {
+    /// Adds a record; a later one of the same key takes its place.
+    pub fn push(&mut self, record: Record) {
+        self.map.insert(Arc::new(record));
+    }
+
+    /// The state, at the revision that the other store has.
+    pub fn finish(self, revision: u64) -> Snapshot {
+        Snapshot { map: self.map, revision: Revision::new(revision.max(Revision::FIRST.get())) }
+    }
+}
+
 /// The smallest key that is greater than all that start with `prefix`.
 fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes};
 
 use crate::codec::{Malformed, Reader, put_bytes};
-use crate::{Event, Record, Revision};
+use crate::{Event, EventKind, Record, Revision};
 
 const VERSION: u8 = 1;
 
@@ -158,6 +158,82 @@ impl Transaction {
     }
 }
 
+impl Outcome {
+    /// The form that goes to the member whose client asked for the transaction.
+    pub fn encode(&self) -> Bytes {
+        let mut out = vec![VERSION];
+        match self {
+            Self::Committed(events) => {
+                out.put_u8(0);
+                out.put_u32_le(events.len() as u32);
+                for event in events {
+                    out.put_u8(match event.kind {
+                        EventKind::Created => 0,
+                        EventKind::Updated => 1,
+                        EventKind::Deleted => 2,
+                    });
+                    put_record(&mut out, Some(&event.record));
+                    put_record(&mut out, event.previous.as_deref());
+                }
+            }
+            Self::Conflict { precondition, current } => {
+                out.put_u8(1);
+                out.put_u32_le(*precondition as u32);
+                put_record(&mut out, current.as_deref());
+            }
+            Self::Malformed(_) => out.put_u8(2),
+        }
+        Bytes::from(out)
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader(bytes);
+        if reader.u8()? != VERSION {
+            return Err(Malformed("an outcome of an unknown version"));
+        }
+        let outcome = match reader.u8()? {
+            0 => {
+                let mut events = Vec::new();
+                for _ in 0..reader.u32()? {
+                    let kind = match reader.u8()? {
+                        0 => EventKind::Created,
+                        1 => EventKind::Updated,
+                        2 => EventKind::Deleted,
+                        _ => return Err(Malformed("an unknown kind of event")),
+                    };
+                    let record = get_record(&mut reader)?.ok_or(Malformed("an event without its record"))?;
+                    events.push(Arc::new(Event { kind, record, previous: get_record(&mut reader)? }));
+                }
+                Self::Committed(events)
+            }
+            1 => Self::Conflict { precondition: reader.u32()? as usize, current: get_record(&mut reader)? },
+            2 => Self::Malformed(Malformed("a transaction that could not be read")),
+            _ => return Err(Malformed("an unknown outcome")),
+        };
+        reader.end()?;
+        Ok(outcome)
+    }
+}
+
+fn put_record(out: &mut Vec<u8>, record: Option<&Record>) {
+    out.put_u8(u8::from(record.is_some()));
+    if let Some(record) = record {
+        put_bytes(out, record.key());
+        let mut value = Vec::new();
+        record.encode(&mut value);
+        put_bytes(out, &value);
+    }
+}
+
+fn get_record(reader: &mut Reader) -> Result<Option<Arc<Record>>, Malformed> {
+    if reader.u8()? == 0 {
+        return Ok(None);
+    }
+    let key = reader.bytes()?;
+    Record::decode(&key, reader.bytes()?).map(|record| Some(Arc::new(record)))
+}
+
 impl Operation {
     fn size(&self) -> usize {
         match self {
@@ -204,5 +280,38 @@ mod tests {
             ..Transaction::default()
         };
         assert_eq!(Transaction::decode(bad.encode()), Err(Malformed("a stamp outside of its body")));
+    }
+
+    #[test]
+    fn an_outcome_comes_back_as_it_was_and_damage_is_noticed() {
+        let store = crate::Store::new(crate::Limits::default());
+        let key = Bytes::from_static(b"/a");
+        let put = |body: &'static [u8]| Operation::Put {
+            key: key.clone(),
+            body: Bytes::from_static(body),
+            stamp_at: 1,
+            attributes: Bytes::from_static(b"attr"),
+        };
+        let absent = Transaction {
+            preconditions: vec![Precondition::Absent { key: key.clone() }],
+            operations: vec![put(b"{}"), put(b"[]"), Operation::Delete { key: key.clone() }, put(b"<>")],
+        };
+        let now = std::time::Instant::now();
+        let outcomes = [
+            store.apply(&absent, now),
+            store.apply(&absent, now),
+            Outcome::Committed(Vec::new()),
+            Outcome::Conflict { precondition: 3, current: None },
+        ];
+        for outcome in outcomes {
+            let bytes = outcome.encode();
+            let read = Outcome::decode(bytes.clone()).unwrap();
+            assert_eq!(read.encode(), bytes);
+            assert_eq!(format!("{read:?}"), format!("{outcome:?}"));
+            for cut in 0..bytes.len() {
+                assert!(Outcome::decode(bytes.slice(..cut)).is_err(), "{cut}");
+            }
+        }
+        assert!(matches!(Outcome::decode(Outcome::Malformed(Malformed("x")).encode()), Ok(Outcome::Malformed(_))));
     }
 }

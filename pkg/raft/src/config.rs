@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::log::LogConfig;
+use crate::peer::PeerConfig;
 
 /// How a member is run.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where everything is kept.
     pub data_dir: PathBuf,
-    /// How peers reach this member; empty while there are none.
-    pub peer_address: String,
+    /// How this member talks to others; none for a single server.
+    pub peers: Option<PeerConfig>,
     /// A member without data does not form a group of its own but waits to be added to one.
     pub join: bool,
     /// How much of the past the store keeps.
@@ -26,6 +27,8 @@ pub struct Config {
     pub proposals_bytes_max: u32,
     /// How long a proposal waits for its turn, and again for its commit.
     pub proposal_timeout: Duration,
+    /// How long a read waits for the word of a majority.
+    pub read_timeout: Duration,
 }
 
 impl Config {
@@ -33,7 +36,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
-            peer_address: String::new(),
+            peers: None,
             join: false,
             limits: mvcc::Limits::default(),
             checkpoint_bytes: 16 << 20,
@@ -41,12 +44,13 @@ impl Config {
             segment_bytes: LogConfig::default().segment_bytes,
             proposals_bytes_max: 64 << 20,
             proposal_timeout: Duration::from_secs(20),
+            read_timeout: Duration::from_secs(5),
         }
     }
 }
 
 /// Why a transaction has no known outcome.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// The disk cannot take it. Nothing was written.
     #[error("the store cannot write to its disk: {0}; free space or repair the disk, writes go on by themselves then")]
@@ -60,9 +64,12 @@ pub enum ProposeError {
     /// Another member leads.
     #[error("this member does not lead the store{}", leader.as_ref().map(|leader| format!(", {leader} does")).unwrap_or_default())]
     NotLeader {
-        /// The leader's address, if one is known.
+        /// The leader, or what is known of why there is none.
         leader: Option<String>,
     },
+    /// No majority of the members is in touch. Nothing was written.
+    #[error("the store has no leader: {0}")]
+    NoQuorum(String),
     /// The group cannot be changed like that, or not now.
     #[error("the members of the store cannot be changed: {0}")]
     Membership(String),
@@ -95,6 +102,8 @@ pub struct Statistics {
     pub checkpoint_size: u64,
     /// Index of the newest applied log entry.
     pub applied_index: u64,
+    /// Times that this member asked a majority, or the leader, how new reads have to be.
+    pub read_rounds: u64,
     /// The store's own.
     pub store: mvcc::Statistics,
 }

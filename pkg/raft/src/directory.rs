@@ -106,6 +106,7 @@ impl OpenError {
 pub struct DataDirectory {
     path: PathBuf,
     node_id: u64,
+    cluster_id: Option<u64>,
     _lock: File,
 }
 
@@ -120,11 +121,15 @@ impl DataDirectory {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io)?;
         }
         let lock = take_lock(path)?;
-        let node_id = match read_marker(path)? {
-            Some(node_id) => node_id,
-            None => write_marker(path)?,
+        let (node_id, cluster_id) = match read_marker(path)? {
+            Some(known) => known,
+            None => {
+                let node_id = unlikely_twice();
+                write_marker(path, node_id, None)?;
+                (node_id, None)
+            }
         };
-        Ok(Self { path: path.to_owned(), node_id, _lock: lock })
+        Ok(Self { path: path.to_owned(), node_id, cluster_id, _lock: lock })
     }
 
     /// Where it is.
@@ -135,6 +140,11 @@ impl DataDirectory {
     /// The identity of this member, chosen at the first start.
     pub fn node_id(&self) -> u64 {
         self.node_id
+    }
+
+    /// The identity of the cluster; none for a joiner that does not know it yet, and for stores of early versions.
+    pub fn cluster_id(&self) -> Option<u64> {
+        self.cluster_id
     }
 }
 
@@ -186,7 +196,13 @@ fn owner(lock: &mut File) -> String {
     }
 }
 
-fn read_marker(path: &Path) -> Result<Option<u64>, OpenError> {
+/// A number that is not secret, only unlikely to be the same twice, and never 0.
+pub(crate) fn unlikely_twice() -> u64 {
+    RandomState::new().build_hasher().finish() | 1
+}
+
+/// The member's and the cluster's number.
+fn read_marker(path: &Path) -> Result<Option<(u64, Option<u64>)>, OpenError> {
     let name = path.join(MARKER);
     let text = match fs::read(&name) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -202,22 +218,22 @@ fn read_marker(path: &Path) -> Result<Option<u64>, OpenError> {
     if format > FORMAT {
         return Err(OpenError::Newer { path: path.to_owned(), found: format });
     }
-    let node_id = words.next().and_then(|word| u64::from_str_radix(word, 16).ok());
-    node_id.map(Some).ok_or_else(|| OpenError::Corrupt { path: name, detail: "it names no member".to_owned() })
+    let mut number = || words.next().and_then(|word| u64::from_str_radix(word, 16).ok());
+    let corrupt = || OpenError::Corrupt { path: name.clone(), detail: "it names no member".to_owned() };
+    Ok(Some((number().ok_or_else(corrupt)?, number())))
 }
 
-/// Makes the directory ours. Complete or absent: written aside and renamed.
-fn write_marker(path: &Path) -> Result<u64, OpenError> {
+/// Makes the directory that of a member, and of a cluster if it has one. Complete or not at all: written aside and
+/// renamed.
+pub(crate) fn write_marker(path: &Path, node_id: u64, cluster_id: Option<u64>) -> Result<(), OpenError> {
     let io = |source| OpenError::io(path, source);
-    // Not secret, only unlikely to be the same twice.
-    let node_id = RandomState::new().build_hasher().finish() | 1;
+    let cluster = cluster_id.map(|id| format!(" {id:016x}")).unwrap_or_default();
     let new = path.join(format!("{MARKER}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
-    file.write_all(format!("{MAGIC} {FORMAT} {node_id:016x}\n").as_bytes()).map_err(io)?;
+    file.write_all(format!("{MAGIC} {FORMAT} {node_id:016x}{cluster}\n").as_bytes()).map_err(io)?;
     file.sync_all().map_err(io)?;
     fs::rename(&new, path.join(MARKER)).map_err(io)?;
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(io)?;
-    Ok(node_id)
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(io)
 }
 
 #[cfg(test)]
@@ -233,7 +249,12 @@ mod tests {
         let error = DataDirectory::open(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(first);
-        assert_eq!(DataDirectory::open(&path).unwrap().node_id(), node_id);
+        let again = DataDirectory::open(&path).unwrap();
+        assert_eq!((again.node_id(), again.cluster_id()), (node_id, None));
+        write_marker(&path, node_id, Some(7)).unwrap();
+        drop(again);
+        let again = DataDirectory::open(&path).unwrap();
+        assert_eq!((again.node_id(), again.cluster_id()), (node_id, Some(7)));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         for name in [MARKER, LOCK] {
             assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");

@@ -18,15 +18,21 @@
 //! - **Space is taken before it is needed.** The next segment is filled with zeros ahead of time, so that a full disk is
 //!   noticed before anything is proposed, and a write fails as a whole.
 
+mod caretaker;
 mod checkpoint;
 mod complete;
 mod config;
+mod core;
 mod directory;
 mod disk;
+mod identity;
 mod log;
 mod machine;
-mod network;
+mod members;
 mod node;
+mod peer;
+mod rounds;
+mod start;
 mod types;
 
 #[cfg(test)]
@@ -36,3 +42,4 @@ pub use config::{Config, ProposeError, Statistics};
 pub use directory::{DataDirectory, OpenError};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use node::Node;
+pub use peer::{Member, PEER_SERVER_NAME, PeerConfig};

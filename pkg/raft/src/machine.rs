@@ -1,5 +1,6 @@
 //! Committed entries go into the store here, and what changed is remembered until the next checkpoint.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +12,10 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::checkpoint::{Changes, Checkpoint, CheckpointError, Meta};
-use crate::types::{Command, LogId, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{Command, LogId, PeerNode, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// A handle of the state machine; clones share it.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ struct Shared {
     /// whose changes are still on their way.
     writing: Mutex<()>,
     state: Mutex<State>,
+    /// Index of the newest applied entry, for those who wait for one.
+    applied: watch::Sender<u64>,
     /// Told when enough has come together for a checkpoint.
     due: Notify,
     due_bytes: u64,
@@ -45,6 +48,8 @@ struct State {
     bytes: u64,
     /// What the last checkpoint holds.
     durable: SnapshotMeta,
+    /// Members of this life that are none any more. Nobody gets the identity of another.
+    removed: HashSet<u64>,
 }
 
 impl Machine {
@@ -53,12 +58,19 @@ impl Machine {
         let (meta, records) = checkpoint.load()?;
         store.restore(meta.revision, records);
         let durable = SnapshotMeta { last_log_id: meta.applied, last_membership: meta.membership.clone() };
-        let state =
-            State { applied: meta.applied, membership: meta.membership, changes: Changes::new(), bytes: 0, durable };
+        let state = State {
+            applied: meta.applied,
+            membership: meta.membership,
+            changes: Changes::new(),
+            bytes: 0,
+            durable,
+            removed: HashSet::new(),
+        };
         let shared = Shared {
             store,
             checkpoint,
             writing: Mutex::new(()),
+            applied: watch::Sender::new(meta.applied.map_or(0, |log_id| log_id.index())),
             state: Mutex::new(state),
             due: Notify::new(),
             due_bytes,
@@ -68,6 +80,10 @@ impl Machine {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.shared.store
+    }
+
     /// How many members the group has, as far as it was applied.
     pub(crate) fn members(&self) -> usize {
         self.shared.state.lock().membership.nodes().count()
@@ -75,6 +91,17 @@ impl Machine {
 
     pub(crate) fn applied(&self) -> Option<LogId> {
         self.shared.state.lock().applied
+    }
+
+    /// Returns when the entry of this index is applied.
+    pub(crate) async fn wait_applied(&self, index: u64) {
+        // The sender lives as long as this does.
+        let _ = self.shared.applied.subscribe().wait_for(|applied| *applied >= index).await;
+    }
+
+    /// Whether a member was seen to leave the group.
+    pub(crate) fn was_removed(&self, id: u64) -> bool {
+        self.shared.state.lock().removed.contains(&id)
     }
 
     pub(crate) fn checkpoints(&self) -> (u64, u64) {
@@ -136,7 +163,7 @@ impl Machine {
         Response::Outcome(outcome)
     }
 
-    fn apply_entry(&self, log_id: LogId, payload: &EntryPayload<Command, u64, openraft::impls::BasicNode>) -> Response {
+    fn apply_entry(&self, log_id: LogId, payload: &EntryPayload<Command, u64, PeerNode>) -> Response {
         let shared = &self.shared;
         // One lock over the change and the applied index: a checkpoint sees both or neither.
         let mut state = shared.state.lock();
@@ -148,11 +175,12 @@ impl Machine {
                 response
             }
             EntryPayload::Membership(membership) => {
-                state.membership = StoredMembership::new(Some(log_id), membership.clone());
+                state.change_members(StoredMembership::new(Some(log_id), membership.clone()));
                 Response::Nothing
             }
         };
         state.applied = Some(log_id);
+        shared.applied.send_replace(log_id.index());
         if state.bytes >= shared.due_bytes {
             // Kept until the checkpointer looks; saying it twice is saying it once.
             shared.due.notify_one();
@@ -167,6 +195,14 @@ impl Machine {
 }
 
 impl State {
+    fn change_members(&mut self, membership: StoredMembership) {
+        let before = std::mem::replace(&mut self.membership, membership);
+        self.removed.extend(before.nodes().map(|(id, _)| *id));
+        for (id, _) in self.membership.nodes() {
+            self.removed.remove(id);
+        }
+    }
+
     fn note(&mut self, response: &Response, log_bytes: usize) {
         self.bytes += log_bytes as u64 + 64;
         if let Response::Outcome(Outcome::Committed(events)) = response {
@@ -221,10 +257,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
             let mut state = machine.shared.state.lock();
             machine.shared.store.restore_snapshot(&snapshot);
             state.applied = stored.applied;
-            state.membership = stored.membership.clone();
+            state.change_members(stored.membership.clone());
             state.changes.clear();
             state.bytes = 0;
             state.durable = SnapshotMeta { last_log_id: stored.applied, last_membership: stored.membership };
+            machine.shared.applied.send_replace(stored.applied.map_or(0, |log_id| log_id.index()));
             Ok(())
         });
         work.await.map_err(io::Error::other)?

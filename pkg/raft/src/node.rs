@@ -1,76 +1,82 @@
 //! One member: the log, the state machine and openraft put together.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mvcc::{Outcome, Store, Transaction};
+use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, RaftError};
-use openraft::{ChangeMembers, Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::caretaker::{self, Patience, take_care};
 use crate::complete::complete;
 use crate::config::{Config, ProposeError, Statistics};
-use crate::directory::{DataDirectory, OpenError};
+use crate::core::Core;
+use crate::directory::{DataDirectory, OpenError, unlikely_twice};
 use crate::disk::{Disk, RealDisk};
-use crate::log::{LogConfig, LogDamage, LogStore};
+use crate::identity::Identity;
 use crate::machine::Machine;
-use crate::network::{Peers, Transport};
-use crate::types::{Command, Response, TypeConfig};
+use crate::members::Change;
+use crate::peer::{Dial, Links, Member, Peers, Server, Service, Tcp};
+use crate::start::{become_ready, form, load, not_ready, start_raft};
+use crate::types::TypeConfig;
 
 /// A running member. Dropping it does not stop it; [`shutdown`](Self::shutdown) does.
 pub struct Node {
-    raft: Raft<TypeConfig, Machine>,
-    store: Arc<Store>,
-    machine: Machine,
-    log: LogStore,
-    /// In units of [`PERMIT_BYTES`].
-    proposals: Arc<Semaphore>,
-    proposals_max: u32,
-    timeout: Duration,
-    entry_bytes_max: usize,
-    /// Whether this member is the only one.
-    alone: Arc<AtomicBool>,
+    core: Arc<Core>,
+    server: Option<Server>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     directory: Mutex<Option<DataDirectory>>,
 }
 
-const PERMIT_BYTES: usize = 1024;
-/// How long a start may take until the member knows its leader. Only a larger group can need it.
+/// How long the start of a group of one may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks whether this member votes.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What a member is put together from beside its configuration.
+pub(crate) struct Parts {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) directory: Option<DataDirectory>,
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) patience: Patience,
+}
 
 impl Node {
-    /// Opens the member in its directory. The first time it becomes a group of one. Returns when it can be written to
-    /// and everything acknowledged before is applied.
+    /// Opens the member in its directory. The first time it becomes a group of one, unless it is to join another.
+    ///
+    /// A member that is alone is ready when this returns: it can be written to, and everything acknowledged before is
+    /// applied. One that has peers, or is to join, listens; [`ready`](Self::ready) waits for the rest.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let path = config.data_dir.clone();
         let opening = tokio::task::spawn_blocking(move || DataDirectory::open(&path));
         let directory = opening.await.map_err(|error| not_ready(&config.data_dir, &error))??;
-        let disk = Arc::new(RealDisk::new(directory.path().to_owned()));
-        let node_id = directory.node_id();
-        Self::start(config, disk, node_id, Some(directory), None).await
+        let path = directory.path().to_owned();
+        let identity = Identity::new(directory.node_id(), directory.cluster_id(), Some(path.clone()));
+        let parts = Parts {
+            disk: Arc::new(RealDisk::new(path)),
+            identity: Arc::new(identity),
+            directory: Some(directory),
+            dial: Arc::new(Tcp),
+            patience: Patience::default(),
+        };
+        Self::start(config, parts).await
     }
 
     /// Opens the member on any disk.
     #[cfg(test)]
     pub(crate) async fn open_on(config: Config, disk: Arc<dyn Disk>, node_id: u64) -> Result<Self, OpenError> {
-        Self::start(config, disk, node_id, None, None).await
+        let identity = Arc::new(Identity::new(node_id, Some(1), None));
+        let parts = Parts { disk, identity, directory: None, dial: Arc::new(Tcp), patience: Patience::default() };
+        Self::start(config, parts).await
     }
 
-    pub(crate) async fn start(
-        config: Config,
-        disk: Arc<dyn Disk>,
-        node_id: u64,
-        directory: Option<DataDirectory>,
-        transport: Option<Arc<dyn Transport>>,
-    ) -> Result<Self, OpenError> {
+    pub(crate) async fn start(config: Config, parts: Parts) -> Result<Self, OpenError> {
+        let Parts { disk, identity, directory, dial, patience } = parts;
         let started = Instant::now();
         let store = Store::new(config.limits.clone());
         let (log, machine) = {
@@ -79,34 +85,27 @@ impl Node {
             loading.await.map_err(|error| not_ready(&config.data_dir, &error))??
         };
         let loaded = started.elapsed();
-        let peers = Peers { transport };
-        let raft = start_raft(&config, node_id, peers, log.clone(), machine.clone()).await?;
-        let node = Self {
-            proposals: Arc::new(Semaphore::new(config.proposals_bytes_max as usize / PERMIT_BYTES)),
-            proposals_max: config.proposals_bytes_max / PERMIT_BYTES as u32,
-            timeout: config.proposal_timeout,
-            entry_bytes_max: (config.segment_bytes / 2) as usize,
-            alone: Arc::new(AtomicBool::new(false)),
-            tasks: Mutex::new(Vec::new()),
-            directory: Mutex::new(directory),
-            raft,
-            store,
-            machine,
-            log,
-        };
+        let links = config.peers.as_ref().map(|peers| Links::new(&peers.client, dial, identity.clone()));
+        let peers = Peers { links: links.clone() };
+        let raft = start_raft(&config, identity.id(), peers, log.clone(), machine.clone()).await?;
+        let core = Core::new(&config, raft, machine, log, identity, links);
+        let server = config.peers.as_ref().map(|peers| Server::start(peers, Service::new(core.clone())));
+        let node = Self { core, server, tasks: Mutex::default(), directory: Mutex::new(directory) };
         node.follow_membership();
         node.checkpoint_behind();
+        node.look_after(&config, patience);
+        let core = &node.core;
         let ready = tokio::select! {
-            ready = timeout(READY_TIMEOUT, complete(become_ready(node.raft.clone(), node_id, config.clone()))) => {
+            ready = timeout(READY_TIMEOUT, complete(begin(core.clone(), config.clone()))) => {
                 let late = Err("no leader was elected in time".to_owned());
                 ready.unwrap_or(late).map_err(|detail| OpenError::NotReady { path: config.data_dir.clone(), detail })
             }
             // A start does not wait for a disk that fails; a running store does.
-            error = node.log.failure() => Err(OpenError::io(&config.data_dir, error)),
+            error = core.log.failure() => Err(OpenError::io(&config.data_dir, error)),
         };
         match ready {
             Ok(()) => {
-                let (keys, revision) = (node.store.statistics().keys, node.store.revision().get());
+                let (keys, revision) = (core.store.statistics().keys, core.store.revision().get());
                 tracing::info!(keys, revision, ?loaded, ready = ?started.elapsed(), "opened the store");
                 Ok(node)
             }
@@ -117,110 +116,146 @@ impl Node {
         }
     }
 
-    /// Adds a member to the group that this one leads: a learner until it has caught up, then a voter.
-    pub async fn add_member(&self, id: u64, address: &str) -> Result<(), ProposeError> {
-        let (raft, node) = (self.raft.clone(), openraft::impls::BasicNode::new(address));
-        let adding = complete(async move {
-            raft.add_learner(id, node, true).await?;
-            let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-            raft.change_membership(voters, false).await
-        });
-        adding.await.map(drop).map_err(write_error)
+    /// This member's identity: kept in the data directory, and nobody else's ever.
+    pub fn id(&self) -> u64 {
+        self.core.identity.id()
+    }
+
+    /// The cluster's identity; none for a member that is to join and was not contacted yet.
+    pub fn cluster_id(&self) -> Option<u64> {
+        self.core.identity.cluster()
+    }
+
+    /// Returns when this member votes, knows its leader, and shows every write that was acknowledged before the call.
+    pub async fn ready(&self, within: Duration) -> Result<(), ProposeError> {
+        let ready = async {
+            loop {
+                let votes = self.core.members_here().iter().any(|member| member.id == self.id() && member.voter);
+                if votes && self.core.read_barrier().await.is_ok() {
+                    return Ok(());
+                }
+                if self.is_removed() {
+                    return Err(ProposeError::Membership("this server was removed from the group".to_owned()));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let late = |_| ProposeError::NoQuorum(self.core.why_no_leader());
+        timeout(within, ready).await.map_err(late)?
+    }
+
+    /// The members as the leader sees them; when there is none, as this one does, and then nobody is reachable.
+    pub async fn members(&self) -> Vec<Member> {
+        self.core.members().await
+    }
+
+    /// Adds a member that was opened with [`Config::join`] and listens. It returns when the group knows of it; the leader
+    /// makes it a voter when it has caught up, and lets it go when it is silent for 30 s or needs more than 10 minutes.
+    ///
+    /// For a member that is there it changes name and address. A name that another member has is given to the new one if
+    /// the other has been silent for 5 s, which removes that one; else it is [refused](ProposeError::Membership).
+    pub async fn add_member(&self, id: u64, name: &str, address: &str) -> Result<(), ProposeError> {
+        self.core.change(Change::Add { id, name: name.to_owned(), address: address.to_owned() }).await
+    }
+
+    /// Removes a member for good: it can come back with an empty data directory, as another. Refused when the rest would
+    /// not be a majority of what is left, or there is no rest.
+    pub async fn remove_member(&self, id: u64) -> Result<(), ProposeError> {
+        self.core.change(Change::Remove { id }).await
+    }
+
+    /// Whether the others said that this member was removed.
+    pub fn is_removed(&self) -> bool {
+        self.core.identity.is_removed()
     }
 
     /// The member that leads, as far as this one knows.
     pub fn leader(&self) -> Option<u64> {
-        self.raft.server_metrics().borrow_watched().current_leader
+        self.core.leader()
+    }
+
+    /// Makes another member the leader, if this one is it and another can be. True when it does not lead any more.
+    pub async fn hand_over(&self) -> bool {
+        caretaker::hand_over(&self.core).await
     }
 
     #[cfg(test)]
-    pub(crate) fn raft(&self) -> &Raft<TypeConfig, Machine> {
-        &self.raft
-    }
-
-    fn leads(&self) -> bool {
-        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// The state. Read it, watch it; writes go through [`propose`](Self::propose).
     pub fn store(&self) -> &Arc<Store> {
-        &self.store
+        &self.core.store
     }
 
-    /// Writes a transaction to the log of a majority, applies it and says what became of it.
+    /// Writes a transaction to the log of a majority, applies it and says what became of it. Any member can be asked: it
+    /// has the leader do it, and returns when it has applied it too. While a leader is elected it waits, for ten seconds at
+    /// most; a transaction that may have reached a leader is never sent to another.
     pub async fn propose(&self, transaction: &Transaction) -> Result<Outcome, ProposeError> {
-        let bytes = transaction.encode();
-        if bytes.len() > self.entry_bytes_max {
-            return Err(ProposeError::TooLarge(bytes.len()));
-        }
-        self.log.admit(bytes.len() as u64).map_err(ProposeError::Disk)?;
-        let permits = (bytes.len().div_ceil(PERMIT_BYTES) as u32).clamp(1, self.proposals_max);
-        let turn = timeout(self.timeout, self.proposals.acquire_many(permits)).await;
-        let _turn = match turn {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(_)) => return Err(ProposeError::Stopped("it is shutting down".to_owned())),
-            Err(_) => return Err(ProposeError::Overloaded),
-        };
-        let raft = self.raft.clone();
-        match timeout(self.timeout, complete(async move { raft.client_write(Command(bytes)).await })).await {
-            Ok(Ok(written)) => match written.data {
-                Response::Outcome(outcome) => Ok(outcome),
-                Response::Nothing => {
-                    Err(ProposeError::Stopped("a transaction was applied as something else".to_owned()))
-                }
-            },
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
-                Err(ProposeError::NotLeader { leader: forward.leader_node.map(|node| node.addr) })
-            }
-            Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
-            Err(_) => Err(ProposeError::Timeout),
-        }
+        self.core.propose(transaction.encode()).await
     }
 
-    /// Returns when the store's state is at least as new as every write that was acknowledged before the call.
+    /// Returns when the store's state is at least as new as every write that was acknowledged before the call, on whatever
+    /// member. Without it, reads of [`store`](Self::store) show what has arrived here, also when nobody leads.
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        // A write is acknowledged after it was applied, so a member that is alone has nothing to wait for.
-        if self.alone.load(Ordering::Acquire) && self.leads() {
-            return Ok(());
-        }
-        let raft = self.raft.clone();
-        let barrier = complete(async move { raft.ensure_linearizable(ReadPolicy::ReadIndex).await });
-        match timeout(self.timeout, barrier).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(RaftError::APIError(_))) => Err(ProposeError::NotLeader { leader: None }),
-            Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
-            Err(_) => Err(ProposeError::Timeout),
-        }
+        self.core.read_barrier().await
+    }
+
+    /// Whether this member is the only one, so that what it shows is always the newest.
+    pub fn is_alone(&self) -> bool {
+        self.core.alone.load(Ordering::Acquire)
     }
 
     /// Counters and sizes.
     pub fn statistics(&self) -> Statistics {
-        let counters = self.log.counters();
-        let (checkpoints, checkpoint_failures) = self.machine.checkpoints();
+        let core = &self.core;
+        let counters = core.log.counters();
+        let (checkpoints, checkpoint_failures) = core.machine.checkpoints();
         Statistics {
             fsyncs: counters.fsyncs.load(Ordering::Relaxed),
             frames: counters.frames.load(Ordering::Relaxed),
             log_bytes: counters.bytes.load(Ordering::Relaxed),
             log_failures: counters.failures.load(Ordering::Relaxed),
-            log_size: self.log.size(),
+            log_size: core.log.size(),
             checkpoints,
             checkpoint_failures,
-            checkpoint_size: self.machine.checkpoint_size(),
-            applied_index: self.machine.applied().map_or(0, |log_id| log_id.index()),
-            store: self.store.statistics(),
+            checkpoint_size: core.machine.checkpoint_size(),
+            applied_index: core.machine.applied().map_or(0, |log_id| log_id.index()),
+            read_rounds: core.read_rounds.load(Ordering::Relaxed),
+            store: core.store.statistics(),
         }
     }
 
     /// Writes a checkpoint now, so that the next start has no log to read.
     pub async fn checkpoint(&self) -> Result<(), String> {
-        checkpoint(&self.machine, &self.raft).await
+        checkpoint(&self.core.machine, &self.core.raft).await
     }
 
-    /// Stops. What was acknowledged is durable already; a checkpoint only makes the next start quicker.
+    /// Stops, after another member took over if this one led. What was acknowledged is durable already; a checkpoint only
+    /// makes the next start quicker.
     pub async fn shutdown(&self) {
-        self.proposals.close();
+        self.core.proposals.close();
         self.tasks.lock().drain(..).for_each(|task| task.abort());
-        let raft = self.raft.clone();
+        if self.core.leads() && self.core.nodes().len() > 1 && !self.hand_over().await {
+            tracing::warn!("no other server took the lead over before this one stops");
+        }
+        self.stop().await;
+    }
+
+    /// Stops without a word to the others.
+    #[cfg(test)]
+    pub(crate) async fn abort(&self) {
+        self.core.proposals.close();
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.stop().await;
+    }
+
+    async fn stop(&self) {
+        if let Some(server) = &self.server {
+            server.close().await;
+        }
+        let raft = self.core.raft.clone();
         tokio::select! {
             stopped = complete(async move { raft.shutdown().await }) => if let Err(error) = stopped {
                 tracing::warn!(%error, "the raft core did not stop cleanly");
@@ -228,8 +263,8 @@ impl Node {
             // It may be waiting for a vote to be written by a log that cannot write: then the log ends first.
             () = self.give_up_failing_log() => {}
         }
-        self.store.close();
-        let (machine, log) = (self.machine.clone(), self.log.clone());
+        self.core.store.close();
+        let (machine, log) = (self.core.machine.clone(), self.core.log.clone());
         let closing = tokio::task::spawn_blocking(move || {
             if let Err(error) = machine.write_checkpoint() {
                 tracing::warn!(%error, "no checkpoint at shutdown; the next start reads the log instead");
@@ -246,8 +281,8 @@ impl Node {
 
     /// Closes the log if it cannot write. Never returns.
     async fn give_up_failing_log(&self) {
-        self.log.failure().await;
-        let log = self.log.clone();
+        self.core.log.failure().await;
+        let log = self.core.log.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || log.close()).await {
             tracing::warn!(%error, "closing the log failed");
         }
@@ -256,23 +291,31 @@ impl Node {
 
     /// Ticks only while there are others to hear from: a group of one has nothing to time.
     fn follow_membership(&self) {
-        let (raft, alone) = (self.raft.clone(), self.alone.clone());
-        let mut metrics = raft.server_metrics();
-        let adapt = move |raft: &Raft<TypeConfig, Machine>, members: usize| {
-            alone.store(members == 1, Ordering::Release);
-            raft.runtime_config().tick(members > 1);
+        let core = self.core.clone();
+        let mut metrics = core.raft.server_metrics();
+        let adapt = move |core: &Core| {
+            let nodes = core.nodes();
+            core.alone.store(nodes.len() == 1, Ordering::Release);
+            core.raft.runtime_config().tick(nodes.len() > 1);
+            if let Some(links) = &core.links {
+                links.follow(&nodes);
+            }
         };
-        adapt(&raft, metrics.borrow_watched().membership_config.nodes().count());
+        adapt(&core);
         self.tasks.lock().push(tokio::spawn(async move {
             while metrics.changed().await.is_ok() {
-                let members = metrics.borrow_watched().membership_config.nodes().count();
-                adapt(&raft, members);
+                adapt(&core);
             }
         }));
     }
 
+    fn look_after(&self, config: &Config, patience: Patience) {
+        let own = config.peers.as_ref().map(|peers| (peers.name.clone(), peers.advertise.clone()));
+        self.tasks.lock().push(tokio::spawn(take_care(self.core.clone(), own, patience)));
+    }
+
     fn checkpoint_behind(&self) {
-        let (machine, raft) = (self.machine.clone(), self.raft.clone());
+        let (machine, raft) = (self.core.machine.clone(), self.core.raft.clone());
         self.tasks.lock().push(tokio::spawn(async move {
             let mut wait = Duration::from_secs(1);
             loop {
@@ -285,21 +328,6 @@ impl Node {
                 wait = Duration::from_secs(1);
             }
         }));
-    }
-}
-
-fn write_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> ProposeError {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-            ProposeError::NotLeader { leader: forward.leader_node.map(|node| node.addr) }
-        }
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
-            ProposeError::Membership(error.to_string())
-        }
-        // Another leader's log took its place: it did not happen.
-        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => ProposeError::NotLeader { leader: None },
-        RaftError::APIError(ClientWriteError::PreconditionFailed(error)) => ProposeError::Membership(error.to_string()),
-        RaftError::Fatal(error) => ProposeError::Stopped(error.to_string()),
     }
 }
 
@@ -316,101 +344,23 @@ async fn checkpoint(machine: &Machine, raft: &Raft<TypeConfig, Machine>) -> Resu
     Ok(())
 }
 
-fn not_ready(path: &Path, error: &dyn std::fmt::Display) -> OpenError {
-    OpenError::NotReady { path: path.to_owned(), detail: error.to_string() }
-}
-
-/// Reads the checkpoint and the log and checks that they belong together.
-fn load(config: &Config, disk: &Arc<dyn Disk>, store: Arc<Store>) -> Result<(LogStore, Machine), OpenError> {
-    let path = &config.data_dir;
-    let checkpoint_failed = |error| match error {
-        CheckpointError::Io(error) => OpenError::io(path, error),
-        CheckpointError::Damaged(detail) => OpenError::Corrupt { path: path.join("state.redb"), detail },
-    };
-    let had_checkpoint = Checkpoint::exists(&**disk).map_err(|error| OpenError::io(path, error))?;
-    let log_config = LogConfig { segment_bytes: config.segment_bytes, ..LogConfig::default() };
-    let log = LogStore::open(disk.clone(), log_config).map_err(|error| match error {
-        LogDamage::Io(error) => OpenError::io(path, error),
-        LogDamage::Corrupt { file, detail } => OpenError::Corrupt { path: path.join(file), detail },
-    })?;
-    let corrupt = |detail: String| OpenError::Corrupt { path: path.clone(), detail };
-    if !had_checkpoint && log.purged_log_id().is_some() {
-        return Err(corrupt("the log begins after a checkpoint, but state.redb is missing".to_owned()));
+/// Makes the group of one at the first start, and gets it ready at each.
+async fn begin(core: Arc<Core>, config: Config) -> Result<(), String> {
+    let raft = core.raft.clone();
+    let new = !raft.is_initialized().await.map_err(|error| error.to_string())?;
+    if new && config.join {
+        // It is a member when a group has added it.
+        return Ok(());
     }
-    let checkpoint = Checkpoint::open(disk.clone()).map_err(checkpoint_failed)?;
-    let machine = Machine::open(store, checkpoint, config.checkpoint_bytes).map_err(checkpoint_failed)?;
-    let (applied, purged, last) = (machine.applied(), log.purged_log_id(), log.last_log_id());
-    if purged > applied {
-        return Err(corrupt(format!(
-            "the checkpoint ends at entry {}, the log begins after entry {}: what is between is missing",
-            applied.map_or(0, |log_id| log_id.index()),
-            purged.map_or(0, |log_id| log_id.index()),
-        )));
+    if core.identity.cluster().is_none() {
+        core.identity.adopt(unlikely_twice()).map_err(|error| error.to_string())?;
     }
-    // With peers, power may be lost between taking over their state and noting that in the log.
-    if last < applied && machine.members() < 2 {
-        return Err(corrupt(format!(
-            "the checkpoint ends at entry {}, the log at entry {}: log files are missing",
-            applied.map_or(0, |log_id| log_id.index()),
-            last.map_or(0, |log_id| log_id.index()),
-        )));
+    if new {
+        form(&raft, core.identity.id(), &config).await?;
     }
-    Ok((log, machine))
-}
-
-/// Forms a group of one at the first start, and returns when everything acknowledged before is applied.
-async fn become_ready(raft: Raft<TypeConfig, Machine>, node_id: u64, config: Config) -> Result<(), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    if !raft.is_initialized().await.map_err(|error| text(&error))? {
-        if config.join {
-            // It is a member when a group has added it.
-            return Ok(());
-        }
-        let members = BTreeMap::from([(node_id, openraft::impls::BasicNode::new(&config.peer_address))]);
-        raft.initialize(members).await.map_err(|error| text(&error))?;
-    } else {
-        let alone = |state: &openraft::RaftState<TypeConfig>| state.membership_state.effective().nodes().count() == 1;
-        if raft.with_raft_state(alone).await.map_err(|error| text(&error))? {
-            // Nobody else will; it does nothing when the last life's leadership was taken up again.
-            raft.trigger().elect(false).await.map_err(|error| text(&error))?;
-        }
+    let alone = |state: &openraft::RaftState<TypeConfig>| state.membership_state.effective().nodes().count() == 1;
+    if raft.with_raft_state(alone).await.map_err(|error| error.to_string())? {
+        return become_ready(raft).await;
     }
-    let mut metrics = raft.server_metrics();
-    loop {
-        if metrics.borrow_watched().current_leader.is_some() {
-            break;
-        }
-        metrics.changed().await.map_err(|error| text(&error))?;
-    }
-    match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-        // Another leads by now, or always did: what is acknowledged arrives here by and by.
-        Ok(_) | Err(RaftError::APIError(_)) => Ok(()),
-        Err(error) => Err(text(&error)),
-    }
-}
-
-async fn start_raft(
-    config: &Config,
-    node_id: u64,
-    peers: Peers,
-    log: LogStore,
-    machine: Machine,
-) -> Result<Raft<TypeConfig, Machine>, OpenError> {
-    let raft_config = openraft::Config {
-        cluster_name: "coracle".to_owned(),
-        heartbeat_interval: 100,
-        election_timeout_min: 500,
-        election_timeout_max: 1000,
-        // Checkpoints are written when the log has grown, not by openraft's count of entries.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: config.entries_kept,
-        // Switched on when there are peers.
-        enable_tick: false,
-        enable_pre_vote: Some(true),
-        ..openraft::Config::default()
-    };
-    let raft_config = raft_config.validate().map_err(|error| not_ready(&config.data_dir, &error))?;
-    Raft::new(node_id, Arc::new(raft_config), peers, log, machine)
-        .await
-        .map_err(|error| not_ready(&config.data_dir, &error))
+    Ok(())
 }

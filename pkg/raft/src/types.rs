@@ -13,7 +13,7 @@ openraft::declare_raft_types!(
         D = Command,
         R = Response,
         NodeId = u64,
-        Node = openraft::impls::BasicNode,
+        Node = PeerNode,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
 );
@@ -21,11 +21,38 @@ openraft::declare_raft_types!(
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
 pub(crate) type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
-pub(crate) type Membership = openraft::Membership<u64, openraft::impls::BasicNode>;
+pub(crate) type Membership = openraft::Membership<u64, PeerNode>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, mvcc::Snapshot>;
 pub(crate) type IoFlushed = openraft::storage::IOFlushed<TypeConfig>;
+
+/// A member as the group knows it.
+///
+/// Serialised as one string, the address and behind a space the name: what the members of single servers from before
+/// they had names are read as is an address alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerNode {
+    pub(crate) name: String,
+    pub(crate) address: String,
+}
+
+impl Serialize for PeerNode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.name.as_str() {
+            "" => serializer.serialize_str(&self.address),
+            name => serializer.collect_str(&format_args!("{} {name}", self.address)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PeerNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (address, name) = text.split_once(' ').unwrap_or((&text, ""));
+        Ok(Self { name: name.to_owned(), address: address.to_owned() })
+    }
+}
 
 /// An encoded transaction.
 #[derive(Clone, PartialEq, Eq)]
@@ -55,7 +82,7 @@ impl<'de> Deserialize<'de> for Command {
     }
 }
 
-/// What applying an entry brought. It goes from the state machine to the proposer in this process and nowhere else.
+/// What applying an entry brought. It goes from the state machine to the proposer in this process.
 #[derive(Debug)]
 pub(crate) enum Response {
     /// The entry was not a transaction.
@@ -74,5 +101,23 @@ impl Serialize for Response {
 impl<'de> Deserialize<'de> for Response {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         Err(serde::de::Error::custom("a response stays in its process"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_from_before_there_were_names_is_read() {
+        let old = postcard::to_allocvec(&openraft::impls::BasicNode::new("10.0.0.1:6444")).unwrap();
+        let read: PeerNode = postcard::from_bytes(&old).unwrap();
+        assert_eq!(read, PeerNode { name: String::new(), address: "10.0.0.1:6444".to_owned() });
+        assert_eq!(postcard::to_allocvec(&read).unwrap(), old);
+        for (name, address) in [("a", "b:1"), ("a", ""), ("", "")] {
+            let node = PeerNode { name: name.to_owned(), address: address.to_owned() };
+            let bytes = postcard::to_allocvec(&node).unwrap();
+            assert_eq!(postcard::from_bytes::<PeerNode>(&bytes).unwrap(), node);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The Kubernetes storage contract on `mvcc` and `raft`: create, get, list, guaranteed_update, delete, watch.
 //!
 //! What callers may rely on:
-//! - A write that returned is on stable storage and visible to every later read; one that failed with anything but
+//! - A write that returned is on stable storage, on a majority of the servers, and visible to every later read on the
+//!   same server, and on any other behind a [`Storage::read_barrier`]; one that failed with anything but
 //!   [`StorageError::Unconfirmed`] did not happen.
 //! - Each write has a revision of its own; it is in the object's bytes, and nowhere else is one made.
 //! - A list is the state at exactly one revision, which it names; its further pages are of the same revision.
@@ -15,6 +16,7 @@
 
 mod attributes;
 mod encodings;
+mod group;
 mod list;
 mod object;
 mod resource_version;
@@ -26,7 +28,7 @@ pub use attributes::Attributes;
 pub use list::{At, ListOptions, Page, Predicate};
 pub use mvcc::{EventKind, Revision};
 pub use object::{NewObject, StoredObject};
-pub use raft::OpenError;
+pub use raft::{Member, OpenError, PEER_SERVER_NAME, PeerConfig};
 pub use resource_version::{InvalidResourceVersion, ResourceVersion};
 pub use storage::{Config, Statistics, Storage, StorageError};
 pub use update::{Change, Outcome, UpdateError};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mvcc::{Operation, OutOfRange, Precondition, Revision, Store, Transaction};
-use raft::{Node, OpenError, ProposeError};
+use raft::{Node, OpenError, PeerConfig, ProposeError};
 
 use crate::{At, ListOptions, NewObject, Page, StoredObject, Watch, list};
 
@@ -25,6 +25,10 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Log bytes after which a checkpoint is written.
     pub checkpoint_bytes: u64,
+    /// How this server's store talks to those of others; none for a single server.
+    pub peers: Option<PeerConfig>,
+    /// A store without data does not form a group of its own but waits to be added to one.
+    pub join: bool,
 }
 
 impl Config {
@@ -37,6 +41,8 @@ impl Config {
             object_bytes_max: 3 << 19,
             write_timeout: Duration::from_secs(20),
             checkpoint_bytes: 16 << 20,
+            peers: None,
+            join: false,
         }
     }
 }
@@ -81,11 +87,17 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    fn from_propose(error: &ProposeError) -> Self {
+    pub(crate) fn from_propose(error: &ProposeError) -> Self {
         match error {
-            ProposeError::Timeout => Self::Unconfirmed,
+            // What was under way when the store stopped may be in its log.
+            ProposeError::Timeout | ProposeError::Stopped(_) => Self::Unconfirmed,
             other => Self::Unavailable(other.to_string()),
         }
+    }
+
+    /// The same for what writes nothing.
+    pub(crate) fn from_read(error: &ProposeError) -> Self {
+        Self::Unavailable(error.to_string())
     }
 
     pub(crate) fn out_of_range(error: OutOfRange, requested: u64) -> Self {
@@ -108,16 +120,22 @@ struct Inner {
 }
 
 impl Storage {
-    /// Opens the store of a data directory; the first time it is made there. Returns when it can be written to and
-    /// shows every acknowledged write.
+    /// Opens the store of a data directory; the first time it is made there. That of a single server can be written to
+    /// and shows every acknowledged write when this returns; with peers, [`Self::ready`] waits for that.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let mut node = raft::Config::new(config.data_dir);
         node.limits.ring_bytes_max = config.history_bytes_max;
         node.limits.ring_age_max = config.history_age_max;
         node.proposal_timeout = config.write_timeout;
         node.checkpoint_bytes = config.checkpoint_bytes;
+        node.peers = config.peers;
+        node.join = config.join;
         let node = Node::open(node).await?;
         Ok(Self { inner: Arc::new(Inner { node, object_bytes_max: config.object_bytes_max }) })
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.inner.node
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -127,9 +145,12 @@ impl Storage {
     /// Writes an object whose key must be free.
     pub async fn create(&self, key: &str, object: NewObject) -> Result<StoredObject, StorageError> {
         let exists = || StorageError::KeyExists { key: key.to_owned() };
-        // What is there now is there for good enough: no need to ask the log.
+        // What is there is there for good enough: no need to ask the log. In a group it may be gone elsewhere.
         if self.store().get(key.as_bytes()).is_some() {
-            return Err(exists());
+            self.read_barrier().await?;
+            if self.store().get(key.as_bytes()).is_some() {
+                return Err(exists());
+            }
         }
         let precondition = Precondition::Absent { key: Bytes::copy_from_slice(key.as_bytes()) };
         let written = self.write(precondition, self.put(key, object)?).await?;
@@ -167,7 +188,8 @@ impl Storage {
         }
     }
 
-    /// The newest version of an object. No I/O, no parsing.
+    /// The newest version of an object that this server has. No I/O, no parsing. In a group, others may have a newer one:
+    /// see [`Self::read_barrier`].
     pub fn get(&self, key: &str) -> Option<StoredObject> {
         self.store().get(key.as_bytes()).map(StoredObject::new)
     }
@@ -178,9 +200,11 @@ impl Storage {
         Ok((snapshot.get(key.as_bytes()).map(StoredObject::new), snapshot.revision()))
     }
 
-    /// Returns when reads show every write that was acknowledged anywhere before the call.
+    /// Returns when reads show every write that was acknowledged anywhere before the call. Costs nothing on a single
+    /// server; in a group it is one question to the leader for all who ask at the same time. An error when no majority of
+    /// the servers is in touch: what is here can be read all the same, and may be old.
     pub async fn read_barrier(&self) -> Result<(), StorageError> {
-        self.inner.node.read_barrier().await.map_err(|error| StorageError::from_propose(&error))
+        self.inner.node.read_barrier().await.map_err(|error| StorageError::from_read(&error))
     }
 
     /// The objects whose keys start with `prefix` (which ends in `/`), in order of keys, at one revision.
@@ -215,7 +239,7 @@ impl Storage {
         self.inner.node.statistics()
     }
 
-    /// Stops: watches end, writes are refused, the data directory is free afterwards.
+    /// Stops, after another server took the lead over if this one had it: watches end, writes are refused, the data directory is free afterwards.
     pub async fn shutdown(&self) {
         self.inner.node.shutdown().await;
     }

@@ -38,26 +38,42 @@ pub enum UpdateError<E> {
 }
 
 impl Storage {
-    /// Changes one object as `change` says. It is shown the newest version and called again with a newer one whenever
-    /// the object changed before its answer could be written; so it never overwrites what it has not seen.
+    /// Changes one object as `change` says. It is shown the newest version that this server has, and called again with a
+    /// newer one whenever the object changed before its answer could be written; so it never overwrites what it has not
+    /// seen. It is also called again before a refusal counts, or an answer to change nothing, if it was shown what another
+    /// server has a newer version of.
     pub async fn guaranteed_update<'a, E, F>(&self, key: &str, mut change: F) -> Result<Outcome, UpdateError<E>>
     where
         F: FnMut(Option<StoredObject>) -> BoxFuture<'a, Result<Change, E>> + Send,
     {
         let mut current = self.get(key);
+        // A server that is alone has nothing older than others.
+        let mut newest = self.node().is_alone();
         loop {
-            let wanted = change(current.clone()).await.map_err(UpdateError::Refused)?;
-            let (operation, deletes) = match wanted {
-                Change::Keep => return Ok(Outcome::Unchanged(current)),
-                Change::Put(object) => {
-                    if current.as_ref().is_some_and(|current| current.same_as(&object)) {
-                        // A write that changes nothing makes no revision and wakes no watcher.
-                        return Ok(Outcome::Unchanged(current));
-                    }
-                    (self.put(key, object)?, false)
+            let wanted = change(current.clone()).await;
+            let writes = match &wanted {
+                Err(_) | Ok(Change::Keep) => false,
+                // A write that changes nothing makes no revision and wakes no watcher.
+                Ok(Change::Put(object)) => !current.as_ref().is_some_and(|current| current.same_as(object)),
+                Ok(Change::Delete) => current.is_some(),
+            };
+            if !writes && !std::mem::replace(&mut newest, true) {
+                self.read_barrier().await?;
+                let there = self.get(key);
+                if !same_version(current.as_ref(), there.as_ref()) {
+                    current = there;
+                    continue;
                 }
-                Change::Delete if current.is_none() => return Ok(Outcome::Unchanged(None)),
-                Change::Delete => (Operation::Delete { key: Bytes::copy_from_slice(key.as_bytes()) }, true),
+            }
+            let wanted = wanted.map_err(UpdateError::Refused)?;
+            if !writes {
+                return Ok(Outcome::Unchanged(current));
+            }
+            let (operation, deletes) = match wanted {
+                Change::Put(object) => (self.put(key, object)?, false),
+                Change::Keep | Change::Delete => {
+                    (Operation::Delete { key: Bytes::copy_from_slice(key.as_bytes()) }, true)
+                }
             };
             let precondition = match &current {
                 Some(object) => Precondition::unchanged(object.record()),
@@ -70,4 +86,8 @@ impl Storage {
             }
         }
     }
+}
+
+fn same_version(left: Option<&StoredObject>, right: Option<&StoredObject>) -> bool {
+    left.map(StoredObject::revision) == right.map(StoredObject::revision)
 }

@@ -68,24 +68,8 @@ impl FrameBuilder {
     }
 
     pub(super) fn push_entry(&mut self, entry: &Entry) {
-        let out = &mut self.bytes;
-        out.put_u8(2);
-        put_log_id(out, &entry.log_id());
-        match &entry.payload {
-            EntryPayload::Blank => out.put_u8(0),
-            EntryPayload::Normal(command) => {
-                out.put_u8(1);
-                out.put_u32_le(command.0.len() as u32);
-                out.put_slice(&command.0);
-            }
-            EntryPayload::Membership(membership) => {
-                out.put_u8(2);
-                // Maps and sets of numbers and strings always serialise.
-                let bytes = postcard::to_allocvec(membership).unwrap_or_default();
-                out.put_u32_le(bytes.len() as u32);
-                out.put_slice(&bytes);
-            }
-        }
+        self.bytes.put_u8(2);
+        put_entry(&mut self.bytes, entry);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -210,7 +194,28 @@ fn get_vote(input: &mut Bytes) -> Option<Vote> {
     Some(if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) })
 }
 
-fn get_entry(input: &mut Bytes) -> Option<Entry> {
+/// Appends the form that an entry has in the log file and on the way to another member.
+pub(crate) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    put_log_id(out, &entry.log_id());
+    match &entry.payload {
+        EntryPayload::Blank => out.put_u8(0),
+        EntryPayload::Normal(command) => {
+            out.put_u8(1);
+            out.put_u32_le(command.0.len() as u32);
+            out.put_slice(&command.0);
+        }
+        EntryPayload::Membership(membership) => {
+            out.put_u8(2);
+            // Maps and sets of numbers and strings always serialise.
+            let bytes = postcard::to_allocvec(membership).unwrap_or_default();
+            out.put_u32_le(bytes.len() as u32);
+            out.put_slice(&bytes);
+        }
+    }
+}
+
+/// Reads what [`put_entry`] wrote; the entry shares the input's memory.
+pub(crate) fn get_entry(input: &mut Bytes) -> Option<Entry> {
     let log_id = get_log_id(input)?;
     let kind = input.try_get_u8().ok()?;
     if kind == 0 {

@@ -16,6 +16,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
@@ -27,6 +28,7 @@ use tokio::sync::oneshot;
 use crate::disk::{Disk, DiskFile};
 use crate::types::{Entry, IoFlushed, LogId, TypeConfig, Vote};
 
+pub(crate) use frame::{get_entry, put_entry};
 use job::Job;
 pub(crate) use recovery::LogDamage;
 use writer::Writer;
@@ -54,6 +56,9 @@ pub(crate) struct Counters {
     pub(crate) bytes: AtomicU64,
     pub(crate) failures: AtomicU64,
 }
+
+/// Entries that go to a peer in one message, unless a single one is larger.
+const MESSAGE_BYTES: usize = 512 << 10;
 
 /// A handle of the log; clones share it.
 #[derive(Clone)]
@@ -210,6 +215,11 @@ impl LogStore {
         self.writer.admit(bytes)
     }
 
+    /// For how long the disk has been taking what is written, failures included; none when it has taken everything.
+    pub(crate) fn stuck(&self) -> Option<Duration> {
+        self.writer.stuck()
+    }
+
     /// Returns when writing fails, with the reason. It is tried again all the same.
     pub(crate) async fn failure(&self) -> io::Error {
         self.writer.failure().await
@@ -220,7 +230,8 @@ impl LogStore {
         self.writer.stop();
     }
 
-    fn read(&self, mut start: u64, end: u64) -> io::Result<Vec<Entry>> {
+    /// The entries of a range, the first at least, and further ones up to this many bytes.
+    fn read(&self, mut start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut places = Vec::new();
         let mut entries = Vec::new();
         {
@@ -237,22 +248,42 @@ impl LogStore {
             if end > cached {
                 let skip = start.saturating_sub(cached) as usize;
                 let take = end.saturating_sub(start.max(cached)) as usize;
-                entries.extend(state.cache.iter().skip(skip).take(take).cloned());
+                // What is on disk comes first, and may be enough.
+                let room = if places.is_empty() { bytes_max } else { usize::MAX };
+                entries.extend(within(state.cache.iter().skip(skip).take(take), room).cloned());
             }
         }
         if places.is_empty() {
             return Ok(entries);
         }
         let until = entries.first().map_or(end, RaftEntry::index);
-        let mut older = Vec::new();
+        let (mut older, mut bytes) = (Vec::new(), 0);
         for (segment, file, frame) in places {
+            if bytes > bytes_max {
+                break;
+            }
             let range = start.max(frame.first)..until.min(frame.last + 1);
-            older
-                .extend(read_frame(&*file, segment, frame)?.into_iter().filter(|entry| range.contains(&entry.index())));
+            let read = read_frame(&*file, segment, frame)?.into_iter();
+            for entry in read.filter(|entry| range.contains(&entry.index())) {
+                bytes += weight(&entry);
+                older.push(entry);
+            }
         }
         older.append(&mut entries);
+        let enough = within(older.iter(), bytes_max).count();
+        older.truncate(enough);
         Ok(older)
     }
+}
+
+/// The first entry, and those behind it that fit in with it.
+fn within<'a>(entries: impl Iterator<Item = &'a Entry>, bytes_max: usize) -> impl Iterator<Item = &'a Entry> {
+    let mut bytes = 0_usize;
+    entries.take_while(move |entry| {
+        let first = bytes == 0;
+        bytes = bytes.saturating_add(weight(entry));
+        first || bytes <= bytes_max
+    })
 }
 
 fn read_frame(file: &dyn DiskFile, segment: u64, index: FrameIndex) -> io::Result<Vec<Entry>> {
@@ -293,7 +324,11 @@ impl RaftLogReader<TypeConfig> for LogStore {
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
         let (start, end) = bounds(&range);
-        self.read(start, end)
+        self.read(start, end, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.read(start, end, MESSAGE_BYTES)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
@@ -42,6 +42,8 @@ struct Queue {
     failure: watch::Sender<Option<(io::ErrorKind, String)>>,
     /// Free bytes in the segment that is written to.
     remaining: AtomicU64,
+    /// Since when a frame is on its way to the disk.
+    writing: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -103,6 +105,11 @@ impl Writer {
             self.queue.changed.notify_one();
         }
         Err(failure)
+    }
+
+    /// For how long the disk has been taking a frame.
+    pub(super) fn stuck(&self) -> Option<Duration> {
+        self.queue.writing.lock().map(|since| since.elapsed())
     }
 
     pub(super) async fn failure(&self) -> io::Error {
@@ -210,7 +217,9 @@ impl Run {
             self.buffer = Vec::new();
             return true;
         }
+        *self.queue.writing.lock() = Some(Instant::now());
         let written = self.write_until_durable(frame);
+        *self.queue.writing.lock() = None;
         match written {
             Some(offset) => self.complete(completions, offset),
             None => {

@@ -1,136 +1,257 @@
-//! A group of one grows to three and outlives its leader, in one process.
+//! Groups of several: how they come about, what they outlive, and what each member shows.
 
-use std::collections::HashMap;
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use openraft::Raft;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
-use parking_lot::Mutex;
-
-use super::sim_disk::SimDisk;
-use super::{change, create, small_config};
-use crate::machine::Machine;
-use crate::network::{Member, Transport};
-use crate::types::{Snapshot, TypeConfig, Vote};
-use crate::{Node, ProposeError};
-
-/// Calls the other members directly, as long as they are connected.
-#[derive(Default, Clone)]
-struct Switchboard(Arc<Mutex<HashMap<u64, Raft<TypeConfig, Machine>>>>);
-
-impl Switchboard {
-    fn find(&self, to: &Member) -> io::Result<Raft<TypeConfig, Machine>> {
-        self.0.lock().get(&to.id).cloned().ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
-}
-
-impl Transport for Switchboard {
-    fn append_entries(
-        &self,
-        to: &Member,
-        request: AppendEntriesRequest<TypeConfig>,
-    ) -> BoxFuture<'static, io::Result<AppendEntriesResponse<TypeConfig>>> {
-        let raft = self.find(to);
-        Box::pin(async move { raft?.append_entries(request).await.map_err(failed) })
-    }
-
-    fn vote(
-        &self,
-        to: &Member,
-        pre: bool,
-        request: VoteRequest<TypeConfig>,
-    ) -> BoxFuture<'static, io::Result<VoteResponse<TypeConfig>>> {
-        let raft = self.find(to);
-        Box::pin(async move {
-            let raft = raft?;
-            if pre { raft.pre_vote(request).await } else { raft.vote(request).await }.map_err(failed)
-        })
-    }
-
-    fn snapshot(
-        &self,
-        to: &Member,
-        vote: Vote,
-        snapshot: Snapshot,
-    ) -> BoxFuture<'static, io::Result<SnapshotResponse<TypeConfig>>> {
-        let raft = self.find(to);
-        Box::pin(async move { raft?.install_full_snapshot(vote, snapshot).await.map_err(failed) })
-    }
-}
-
-async fn start(board: &Switchboard, id: u64, disk: Arc<SimDisk>, join: bool) -> Arc<Node> {
-    let config = crate::Config { join, ..small_config() };
-    let node = Node::start(config, disk, id, None, Some(Arc::new(board.clone()))).await.expect("a member");
-    board.0.lock().insert(id, node.raft().clone());
-    Arc::new(node)
-}
-
-/// Writes through whoever leads, as a client would that looks for the leader.
-async fn write(nodes: &[Arc<Node>], key: &str) -> u64 {
-    let writing = async {
-        loop {
-            for node in nodes {
-                match change(node, &create(key, 300)).await {
-                    Ok(event) => return event.revision().get(),
-                    Err(ProposeError::NotLeader { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
-                    Err(other) => panic!("{other}"),
-                }
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), writing).await.expect("a leader in time")
-}
-
-async fn wait_for(node: &Node, key: &str) {
-    let seen = async {
-        while node.store().get(key.as_bytes()).is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap_or_else(|_| panic!("{key} does not arrive"));
-}
+use super::cluster::{Cluster, SOON, eventually, name, written};
+use super::{change, create};
+use crate::ProposeError;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_of_one_grows_to_three_and_outlives_its_leader() {
-    let board = Switchboard::default();
-    let disks = [SimDisk::new(), SimDisk::new(), SimDisk::new()];
-    let first = start(&board, 1, disks[0].clone(), false).await;
+    let mut cluster = Cluster::new();
+    let first = cluster.start(1).await;
     // So much that the log no longer begins at the beginning: joiners need the whole state.
     for number in 0..60 {
         change(&first, &create(&format!("/k/{number}"), 700)).await.unwrap();
     }
     first.checkpoint().await.unwrap();
-    let second = start(&board, 2, disks[1].clone(), true).await;
-    let third = start(&board, 3, disks[2].clone(), true).await;
-    first.add_member(2, "second").await.unwrap();
-    first.add_member(3, "third").await.unwrap();
-    let revision = write(std::slice::from_ref(&first), "/three").await;
-    for node in [&second, &third] {
-        wait_for(node, "/three").await;
-        assert!(node.store().get(b"/k/0").is_some(), "the state came along");
-        assert_eq!(node.store().revision().get(), revision);
-    }
+    cluster.grow_to(3).await;
+    assert_eq!(cluster.nodes[&3].cluster_id(), Some(77), "a joiner takes the cluster's identity over");
+    cluster.write(1, "/three").await;
+    let revision = cluster.settle().await;
+    assert!(cluster.nodes[&3].store().get(b"/k/0").is_some(), "the state came along");
 
-    board.0.lock().remove(&1);
-    first.shutdown().await;
-    let others = [second.clone(), third.clone()];
-    let after = write(&others, "/after").await;
+    let leader = cluster.leader().await;
+    cluster.kill(leader).await;
+    let through = *cluster.nodes.keys().next().unwrap();
+    let after = cluster.write(through, "/after").await;
     assert!(after > revision);
-    wait_for(&second, "/after").await;
-    wait_for(&third, "/after").await;
+    cluster.settle().await;
 
-    // It comes back with its old data and catches up.
-    let first = start(&board, 1, disks[0].clone(), false).await;
-    wait_for(&first, "/after").await;
-    assert_eq!(first.store().snapshot().len(), second.store().snapshot().len());
-    for node in [first, second, third] {
-        node.shutdown().await;
+    // It comes back with its old data, at another address, and catches up.
+    cluster.start(leader).await.ready(SOON).await.unwrap();
+    assert!(cluster.nodes[&leader].store().get(b"/after").is_some(), "ready means up to date");
+    cluster.settle().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_takes_writes_and_shows_them_at_once() {
+    let cluster = Cluster::of(3).await;
+    for number in 0..30 {
+        let (writer, reader) = (1 + number % 3, 1 + (number + 1) % 3);
+        let key = format!("/k/{number}");
+        let event = change(&cluster.nodes[&writer], &create(&key, 300)).await.unwrap();
+        let own = cluster.nodes[&writer].store().get(key.as_bytes()).expect("who writes reads its write");
+        assert_eq!(own.mod_revision(), event.revision());
+        assert_eq!(own.body(), event.record.body());
+        let reader = &cluster.nodes[&reader];
+        reader.read_barrier().await.unwrap();
+        let read = reader.store().get(key.as_bytes()).expect("what was acknowledged is read everywhere");
+        assert_eq!(read.mod_revision(), event.revision());
     }
+    // A conflict shows what is there, on whatever member it was asked for.
+    for id in 1..=3 {
+        let outcome = cluster.nodes[&id].propose(&create("/k/7", 10)).await.unwrap();
+        let mvcc::Outcome::Conflict { precondition: 0, current: Some(current) } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(current.key(), b"/k/7");
+    }
+    cluster.settle().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_come_together_ask_once() {
+    let cluster = Cluster::of(3).await;
+    let follower = cluster.nodes[&cluster.follower().await].clone();
+    let before = follower.statistics().read_rounds;
+    let readers: Vec<_> = (0..200)
+        .map(|_| {
+            let follower = follower.clone();
+            tokio::spawn(async move { follower.read_barrier().await })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap().unwrap();
+    }
+    let rounds = follower.statistics().read_rounds - before;
+    assert!((1..=100).contains(&rounds), "{rounds} rounds for 200 readers");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_majority_writes_and_reads_say_so_and_go_on_after() {
+    let mut cluster = Cluster::new();
+    cluster.config.read_timeout = Duration::from_millis(700);
+    cluster.config.proposal_timeout = Duration::from_secs(1);
+    cluster.grow_to(3).await;
+    cluster.write(1, "/before").await;
+    cluster.settle().await;
+    let leader = cluster.leader().await;
+    let others: Vec<_> = (1..=3).filter(|id| *id != leader).collect();
+    cluster.net.split(&[leader], &others);
+    cluster.net.split(&[others[0]], &[others[1]]);
+    for (id, node) in &cluster.nodes {
+        // The first may have been in the old leader's lease.
+        let mut error = None;
+        for number in 0..3 {
+            error = node.propose(&create(&format!("/lost/{id}/{number}"), 10)).await.err();
+        }
+        let error = error.expect("nobody takes writes");
+        assert!(matches!(error, ProposeError::NoQuorum(_) | ProposeError::Timeout), "{id}: {error}");
+        let error = node.read_barrier().await.expect_err("nobody knows what is newest");
+        let ProposeError::NoQuorum(text) = &error else { panic!("{id}: {error}") };
+        assert!(text.contains("servers"), "{text}");
+        assert!(node.store().get(b"/before").is_some(), "what is here can be read");
+        assert!(node.members().await.iter().all(|member| member.id == *id || !member.reachable()));
+    }
+    cluster.net.heal();
+    cluster.write(others[0], "/after").await;
+    cluster.settle().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_cut_off_is_replaced_and_what_it_took_alone_is_gone() {
+    let cluster = Cluster::of(3).await;
+    let old = cluster.leader().await;
+    let others: Vec<_> = (1..=3).filter(|id| *id != old).collect();
+    cluster.net.split(&[old], &others);
+    // It takes this into its log and never hears from a majority.
+    let alone = cluster.nodes[&old].clone();
+    let lost = tokio::spawn(async move { alone.propose(&create("/lost", 10)).await });
+    cluster.write(others[0], "/kept").await;
+    assert!(cluster.nodes[&old].store().get(b"/kept").is_none());
+    cluster.net.heal();
+    eventually("the old leader follows", || cluster.nodes[&old].leader().is_some_and(|leader| leader != old)).await;
+    let lost = lost.await.unwrap();
+    assert!(
+        matches!(lost, Err(ProposeError::Timeout) | Ok(mvcc::Outcome::Committed(_))),
+        "what may have happened is not called refused: {lost:?}"
+    );
+    cluster.settle().await;
+    assert_eq!(lost.is_ok(), cluster.nodes[&old].store().get(b"/lost").is_some());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_heard_but_does_not_hear_is_replaced() {
+    let cluster = Cluster::of(3).await;
+    let old = cluster.leader().await;
+    let others: Vec<_> = (1..=3).filter(|id| *id != old).collect();
+    for other in &others {
+        cluster.net.cut(*other, old);
+    }
+    cluster.write(others[0], "/after").await;
+    assert!(others.contains(&cluster.nodes[&others[0]].leader().unwrap()));
+    cluster.net.heal();
+    cluster.settle().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_broken_way_between_followers_changes_nothing() {
+    let cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    let others: Vec<_> = (1..=3).filter(|id| *id != leader).collect();
+    cluster.net.split(&[others[0]], &[others[1]]);
+    let term = cluster.term(leader);
+    for number in 0..40 {
+        cluster.write(others[number % 2], &format!("/k/{number}")).await;
+    }
+    assert_eq!(cluster.term(leader), term, "nobody called an election");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_stands_still_slows_nobody_and_catches_up() {
+    let mut cluster = Cluster::new();
+    cluster.grow_to(3).await;
+    let leader = cluster.leader().await;
+    let slow = cluster.follower().await;
+    // Its answers are lost, and what it is sent is not taken from the wire.
+    cluster.net.split(&[slow], &[leader]);
+    let through = (1..=3).find(|id| *id != slow && *id != leader).unwrap();
+    for number in 0..300 {
+        cluster.write(through, &format!("/k/{number}")).await;
+    }
+    assert!(cluster.nodes[&slow].store().get(b"/k/299").is_none());
+    cluster.net.heal();
+    cluster.settle().await;
+    assert_eq!(cluster.nodes[&slow].store().snapshot().len(), 300);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutting_the_leader_down_hands_the_lead_over() {
+    let mut cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    let node = cluster.nodes.remove(&leader).unwrap();
+    let term = cluster.term_of(&node);
+    node.shutdown().await;
+    let next = cluster.leader().await;
+    assert_ne!(next, leader);
+    assert_eq!(cluster.term(next), term + 1, "without a vacancy in between");
+    cluster.write(next, "/after").await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_members_outlive_two() {
+    let mut cluster = Cluster::of(5).await;
+    for round in 0..2 {
+        let leader = cluster.leader().await;
+        cluster.kill(leader).await;
+        let through = *cluster.nodes.keys().next().unwrap();
+        cluster.write(through, &format!("/after/{round}")).await;
+    }
+    assert_eq!(cluster.nodes.len(), 3);
+    cluster.settle().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_sees_every_change_once_while_leaders_come_and_go() {
+    let mut cluster = Cluster::of(3).await;
+    let watching = cluster.nodes[&cluster.follower().await].clone();
+    let mut watcher = watching.store().watch(b"/", watching.store().revision().get()).unwrap();
+    let from = watching.store().revision().get();
+    for round in 0..3 {
+        for number in 0..20 {
+            written(&watching, &format!("/k/{round}/{number}")).await;
+        }
+        let leader = cluster.leader().await;
+        if leader == watching.id() {
+            watching.hand_over().await;
+        } else {
+            cluster.kill(leader).await;
+            written(&watching, &format!("/k/{round}/last")).await;
+            cluster.start(leader).await.ready(SOON).await.unwrap();
+        }
+    }
+    let until = watching.store().revision().get();
+    let mut seen = std::collections::VecDeque::new();
+    while seen.len() < (until - from) as usize {
+        std::future::poll_fn(|context| watcher.poll(context, 64, &mut seen)).await.unwrap();
+    }
+    let revisions: Vec<_> = seen.iter().map(|event| event.revision().get()).collect();
+    assert_eq!(revisions, (from + 1..=until).collect::<Vec<_>>());
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_are_listed_alike_everywhere() {
+    let cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    for node in cluster.nodes.values() {
+        let members = node.members().await;
+        let names: Vec<_> = members.iter().map(|member| member.name.clone()).collect();
+        assert_eq!(names, (1..=3).map(name).collect::<Vec<_>>());
+        assert!(members.iter().all(|member| member.voter && member.leader == (member.id == leader)));
+        assert!(members.iter().all(crate::Member::reachable), "{members:?}");
+        assert!(members.iter().all(|member| member.matched.is_some()), "{members:?}");
+    }
+    cluster.stop().await;
 }

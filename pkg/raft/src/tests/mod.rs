@@ -1,11 +1,14 @@
 //! What the crate promises, on a disk that loses what was not synced.
 
+mod cluster;
 mod crash;
 mod disk_full;
 mod dropped_calls;
 mod group;
 mod log;
+mod members;
 mod sim_disk;
+mod snapshots;
 mod suite;
 
 use std::sync::Arc;
@@ -29,7 +32,7 @@ fn small_config() -> Config {
     config
 }
 
-fn create(key: &str, size: usize) -> Transaction {
+pub(crate) fn create(key: &str, size: usize) -> Transaction {
     let key = Bytes::copy_from_slice(key.as_bytes());
     Transaction { preconditions: vec![Precondition::Absent { key: key.clone() }], operations: vec![put(key, size)] }
 }
