@@ -1,9 +1,12 @@
 //! Rows of `apiextensions.k8s.io` and `apiregistration.k8s.io`.
 
+mod defaults;
 mod definition;
+mod format;
 mod schema;
 mod service;
 mod standard;
+mod value;
 mod version;
 
 use crate::resource::Resource;

@@ -1,9 +1,10 @@
 //! Schemas of custom resources: the rules that make them structural. Rules that hold for every schema are in
-//! `standard`; whether CEL compiles and defaults fit is not checked here.
+//! `standard`, those for defaults in `defaults`; whether CEL compiles is not checked here.
 
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use super::defaults;
 use super::standard::{Where, standard};
 use crate::tree::Tree;
 
@@ -20,8 +21,12 @@ pub fn validate(errors: &mut ErrorList, at: &Path, validation: &Value, has_statu
     if schema.flag("nullable") {
         errors.push(Error::forbidden(&at.child("nullable"), "nullable cannot be true at the root"));
     }
+    let before = errors.len();
     structural(errors, &at, schema, Level::Root);
     complete_all(errors, &at, schema);
+    if errors.len() == before {
+        defaults::validate(errors, &at, schema, defaults::Place::ROOT);
+    }
     standard(errors, &at, schema, Where::ROOT);
 }
 
@@ -77,7 +82,7 @@ enum Level {
     Field,
 }
 
-const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
+pub const INT_OR_STRING: &str = "x-kubernetes-int-or-string";
 pub const PRESERVE: &str = "x-kubernetes-preserve-unknown-fields";
 pub const EMBEDDED: &str = "x-kubernetes-embedded-resource";
 

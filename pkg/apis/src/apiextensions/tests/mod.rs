@@ -1,3 +1,4 @@
+mod defaults;
 mod schemas;
 
 use serde_json::{Value, json};

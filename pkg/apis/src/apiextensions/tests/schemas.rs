@@ -4,7 +4,7 @@ use super::{definition, definitions};
 use crate::testing::create_errors;
 
 /// What a definition with this schema is told, without the path of the schema.
-fn errors_of(schema: Value) -> Vec<String> {
+pub fn errors_of(schema: Value) -> Vec<String> {
     let mut definition = definition();
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = schema;
     let at = "spec.validation.openAPIV3Schema";
@@ -13,7 +13,7 @@ fn errors_of(schema: Value) -> Vec<String> {
 }
 
 /// A schema with one property `a`.
-fn with(property: Value) -> Value {
+pub fn with(property: Value) -> Value {
     json!({ "type": "object", "properties": { "a": property } })
 }
 

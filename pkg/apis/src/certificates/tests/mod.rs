@@ -77,6 +77,16 @@ fn request_rules() {
     ];
     check_create(rows, &request(), rules);
     check_update(rows, &request(), &[("spec.usages[0] = all ; status.certificate = eA==", &[])]);
+    // The main endpoint keeps the status, so that these texts are of the approval endpoint's rules alone.
+    let mut new = approved();
+    change(&mut new, "status.conditions[0].reason = other ; status.certificate = eA==");
+    let errors = texts(&(rows.strategy.validate_update)(&new, &approved()));
+    let want = [
+        "status.certificate: Invalid value: \"<certificate data>\": must contain at least one CERTIFICATE PEM block",
+        "status.conditions: Forbidden: updates may not modify a condition of type \"Approved\"",
+        "status.certificate: Forbidden: updates may not set certificate content",
+    ];
+    assert_eq!(errors, want);
     let name = rows.strategy.validate_name;
     assert_eq!(name("node:Foo", false), [""; 0]);
     assert_eq!(name("a/b", false), ["may not contain '/'"]);

@@ -64,6 +64,10 @@ fn request_rules() {
     bad["spec"]["unverifiedUserAnnotations"] = json!({ "plain": "x" });
     assert_eq!(crate::testing::create_errors(rows, bad).len(), 1);
     check_defaults(rows, &request(), &[("", "spec.maxExpirationSeconds = 86400")]);
+    let weak = base64(pki::inspect::pem_blocks(include_str!("rsa2048.csr")).remove(0).der);
+    let want =
+        format!("spec.stubPKCS10Request: Invalid value: \"{weak}\": RSA keys must have modulus size 3072 or 4096");
+    check_create(rows, &request(), &[(&format!("spec.stubPKCS10Request = {weak}"), &[&want])]);
     let mut changed = crate::testing::created(rows, request())["spec"].clone();
     changed["podName"] = json!("other");
     let want = format!("spec: Invalid value: {changed}: field is immutable");

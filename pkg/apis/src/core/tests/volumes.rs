@@ -81,6 +81,29 @@ fn new_volumes() {
             ),
             ("spec.flexVolume = {\"driver\":\"a/b\"}", &[]),
             (
+                r#"spec.hostPath = null ; spec.azureFile = {"secretName":"s","shareName":"s","secretNamespace":""}"#,
+                &["spec.azureFile.secretNamespace: Required value"],
+            ),
+            (
+                r#"spec.hostPath = null ; spec.glusterfs = {"endpoints":"e","path":"p","endpointsNamespace":""}"#,
+                &[
+                    "spec.glusterfs.endpointsNamespace: Invalid value: \"\": if the endpointnamespace is set, it must be a \
+                   valid namespace name",
+                ],
+            ),
+            (
+                r#"spec.hostPath = null ; spec.glusterfs = {"endpoints":"e","path":"p","endpointsNamespace":"N"}"#,
+                &["spec.glusterfs.endpointsNamespace: Invalid value: \"N\": {label}"],
+            ),
+            (
+                r#"spec.hostPath = null ; spec.csi = {"driver":"a.b","nodeStageSecretRef":{},"controllerExpandSecretRef":{"name":"A","namespace":"B"}}"#,
+                &[
+                    "spec.csi.volumeHandle: Required value",
+                    "spec.csi.controllerExpandSecretRef.name: Invalid value: \"A\": {subdomain}",
+                    "spec.csi.controllerExpandSecretRef.namespace: Invalid value: \"B\": {label}",
+                ],
+            ),
+            (
                 "spec.hostPath = null ; spec.local = {\"path\":\"/x\"}",
                 &["spec.nodeAffinity: Required value: Local volume requires node affinity"],
             ),

@@ -20,6 +20,7 @@ fn ingress_rules() {
         ("", &[]),
         ("spec = {}", &["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]),
         ("spec.rules[0].host = *.example", &[]),
+        ("spec.ingressClassName = A", &["spec.ingressClassName: Invalid value: \"A\": {subdomain}"]),
         ("spec.rules[0].http = null", &[]),
         ("spec.rules[0].http.paths = []", &["spec.rules[0].http.paths: Required value"]),
         (
