@@ -46,7 +46,15 @@ impl Default for Patience {
 /// Looks after the group as long as it is polled. `own` are this member's name and address, when it has peers.
 pub(crate) async fn take_care(core: Arc<Core>, own: Option<(String, String)>, patience: Patience) {
     let mut metrics = core.raft.server_metrics();
-    let mut state = State { core, own, patience, announced: None, learners: BTreeMap::new(), joint_since: None };
+    let mut state = State {
+        core,
+        own,
+        patience,
+        announced: None,
+        learners: BTreeMap::new(),
+        joint_since: None,
+        refused_since: None,
+    };
     loop {
         let leads = state.core.leads();
         {
@@ -79,6 +87,8 @@ struct State {
     /// Since when this leader knows each learner.
     learners: BTreeMap<u64, Instant>,
     joint_since: Option<Instant>,
+    /// Since when the disk takes nothing new.
+    refused_since: Option<Instant>,
 }
 
 impl State {
@@ -87,8 +97,10 @@ impl State {
         if members.len() < 2 {
             return;
         }
-        if self.core.log.stuck() >= Some(DISK_STUCK) {
+        if self.disk_is_stuck() {
             tracing::warn!("the disk does not take writes; handing the lead to another server");
+            // The next try comes after the same time: the others may be no better off.
+            self.refused_since = None;
             hand_over(&self.core).await;
             return;
         }
@@ -99,6 +111,17 @@ impl State {
             let since = *self.learners.entry(learner.id).or_insert_with(Instant::now);
             self.tend_learner(learner, since, newest).await;
         }
+    }
+
+    /// A write that does not come to its end, or writes that are not even begun because the disk is full.
+    fn disk_is_stuck(&mut self) -> bool {
+        if self.core.log.admit(0).is_ok() {
+            self.refused_since = None;
+        } else {
+            self.refused_since.get_or_insert_with(Instant::now);
+        }
+        let refuses = self.refused_since.is_some_and(|since| since.elapsed() >= DISK_STUCK);
+        refuses || self.core.log.stuck() >= Some(DISK_STUCK)
     }
 
     async fn tend_learner(&self, learner: &Member, since: Instant, newest: u64) {

@@ -1,10 +1,14 @@
 //! What the crate promises, on a disk that loses what was not synced.
 
+mod chaos;
 mod cluster;
 mod crash;
 mod disk_full;
+mod disk_stuck;
 mod dropped_calls;
+mod failover;
 mod group;
+mod linearizability;
 mod log;
 mod members;
 mod sim_disk;

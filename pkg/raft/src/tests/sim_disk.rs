@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::disk::{Disk, DiskFile};
@@ -16,6 +16,14 @@ const SECTOR: usize = 512;
 pub(super) struct SimDisk {
     inner: Arc<Mutex<Inner>>,
     power: watch::Sender<bool>,
+    stall: Arc<Stall>,
+}
+
+/// Syncs wait while it is set.
+#[derive(Debug, Default)]
+struct Stall {
+    on: Mutex<bool>,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -62,7 +70,13 @@ impl SimDisk {
     }
 
     fn with(inner: Inner) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::new(Mutex::new(inner)), power: watch::Sender::new(true) })
+        Arc::new(Self { inner: Arc::new(Mutex::new(inner)), power: watch::Sender::new(true), stall: Arc::default() })
+    }
+
+    /// Has every sync wait, or lets all go on.
+    pub(super) fn stall(&self, on: bool) {
+        *self.stall.on.lock() = on;
+        self.stall.changed.notify_all();
     }
 
     /// Loses power at the operation of this number, counted from now.
@@ -211,7 +225,8 @@ impl Disk for SimDisk {
             }
             None => return Err(io::ErrorKind::NotFound.into()),
         };
-        Ok(Arc::new(SimFile { inner: self.inner.clone(), power: self.power.clone(), file }))
+        let (inner, power, stall) = (self.inner.clone(), self.power.clone(), self.stall.clone());
+        Ok(Arc::new(SimFile { inner, power, stall, file }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -241,6 +256,7 @@ impl Disk for SimDisk {
 struct SimFile {
     inner: Arc<Mutex<Inner>>,
     power: watch::Sender<bool>,
+    stall: Arc<Stall>,
     file: usize,
 }
 
@@ -295,6 +311,11 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let mut stalled = self.stall.on.lock();
+        while *stalled {
+            self.stall.changed.wait(&mut stalled);
+        }
+        drop(stalled);
         let mut inner = step(&self.inner, &self.power)?;
         let content = &mut inner.files[self.file];
         content.durable = content.live.clone();
