@@ -35,6 +35,7 @@ need_node_packages() {
     need ip iproute2
     need conntrack conntrack
     need gcc gcc
+    need make make
     # A compiler alone cannot link.
     [ -e /usr/include/stdlib.h ] || missing_packages+=(libc6-dev)
     install_missing

@@ -20,6 +20,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::options::{Cli, Command};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     if cni::is_invoked() {
         return cni::main();

@@ -1,5 +1,6 @@
 //! What plugins may ask of the rest of the server.
 
+use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiResult, GroupResource, UserInfo};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -11,6 +12,13 @@ pub type StatusChange<'a> = dyn FnMut(&mut Value) -> ApiResult<()> + Send + 'a;
 #[async_trait]
 pub trait Reader: Send + Sync {
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value>;
+
+    /// The value of a field that selectors of its kind may name, such as `status.phase`, empty if it is not set; `None`: there
+    /// is no such object. Costs no decoding where selectable fields are kept beside the object.
+    fn get_field(&self, resource: &GroupResource, namespace: &str, name: &str, field: &str) -> Option<String> {
+        let object = self.get(resource, namespace, name)?;
+        Some(object.str_at(&field.replace('.', "/")).to_owned())
+    }
 
     /// All objects of a resource in a namespace, or everywhere if that is empty.
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Value>;

@@ -77,6 +77,11 @@ impl admission::Reader for AdmissionReader {
         self.0.read(&resource.group, &resource.resource, namespace, name)
     }
 
+    fn get_field(&self, resource: &GroupResource, namespace: &str, name: &str, field: &str) -> Option<String> {
+        let stored = self.0.read_stored(&resource.group, &resource.resource, namespace, name)?;
+        Some(stored.attributes().field(field).unwrap_or_default().to_owned())
+    }
+
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Value> {
         let stored = self.0.read_all(&resource.group, &resource.resource, namespace);
         stored.iter().map(registry::StoredObject::decode).collect()

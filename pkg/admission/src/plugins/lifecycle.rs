@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use apimachinery::meta::ObjectExt;
 use apimachinery::status::{Cause, Details};
 use apimachinery::{ApiError, ApiResult, GroupResource};
 use serde_json::Value;
@@ -28,10 +27,9 @@ impl NamespaceLifecycle {
         if is_namespace(a) || a.namespace.is_empty() || !writes || is_review {
             return Ok(());
         }
-        let namespace = self.reader.get(&self.namespaces, "", a.namespace);
-        let namespace = namespace.ok_or_else(|| ApiError::not_found(&self.namespaces, a.namespace))?;
-        let terminating = namespace.str_at("status/phase") == "Terminating" || namespace.is_deleting();
-        if a.operation == Operation::Create && terminating {
+        let phase = self.reader.get_field(&self.namespaces, "", a.namespace, "status.phase");
+        let phase = phase.ok_or_else(|| ApiError::not_found(&self.namespaces, a.namespace))?;
+        if a.operation == Operation::Create && phase == "Terminating" {
             return Err(being_terminated(a, object));
         }
         Ok(())

@@ -8,6 +8,8 @@ use apis::schema::protobuf::{self, Envelope};
 use bytes::Bytes;
 use http::StatusCode;
 use registry::{Found, StoredObject};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::table;
@@ -110,6 +112,24 @@ pub fn go_type(found: Found, suffix: &str) -> String {
     format!("*{}.{}{suffix}", go_package(found.resource.group), found.resource.kind)
 }
 
+/// True if what is wanted is the metadata of stored objects, which is cut out of their bytes.
+pub fn is_cut(found: Found, media: Media) -> bool {
+    found.is_stored_form() && media.format == Format::Json && media.form == Form::Partial && !media.pretty
+}
+
+/// [`partial`] of a stored object, without making a tree of it.
+pub fn cut(body: &[u8], version: MetaVersion) -> ApiResult<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Stored<'a> {
+        #[serde(borrow)]
+        metadata: Option<&'a RawValue>,
+    }
+    let stored: Stored<'_> = serde_json::from_slice(body).map_err(ApiError::internal)?;
+    let (metadata, version) = (stored.metadata.map_or("{}", RawValue::get), version.api_version());
+    let whole = format!(r#"{{"apiVersion":"{version}","kind":"PartialObjectMetadata","metadata":{metadata}}}"#);
+    Ok(whole.into_bytes())
+}
+
 /// Only who it is, not what it says.
 pub fn partial(tree: &Value, version: MetaVersion) -> Value {
     json!({
@@ -121,4 +141,22 @@ pub fn partial(tree: &Value, version: MetaVersion) -> Value {
 /// `apiVersion` of the answers for this path.
 pub fn api_version(found: Found) -> String {
     GroupVersion::new(found.resource.group, found.version).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_that_is_cut_out_is_what_a_tree_would_give() {
+        let object = json!({
+            "apiVersion": "v1", "data": { "metadata": "\"}" }, "kind": "ConfigMap",
+            "metadata": { "name": "a\u{7}\"", "labels": { "x": "y" }, "managedFields": [{ "fieldsV1": { "f:data": {} } }] },
+        });
+        for (object, version) in [(object, MetaVersion::V1), (json!({ "kind": "X" }), MetaVersion::V1Beta1)] {
+            let cut = cut(object.to_string().as_bytes(), version).unwrap();
+            assert_eq!(String::from_utf8(cut).unwrap(), partial(&object, version).to_string());
+        }
+        assert!(cut(b"{", MetaVersion::V1).is_err());
+    }
 }

@@ -138,6 +138,8 @@ impl Encoder {
     fn put_change(&mut self, kind: EventType, object: &StoredObject, out: &mut Vec<u8>) -> ApiResult<()> {
         if is_verbatim(self.found, self.media) {
             put_line(out, kind, object.body());
+        } else if render::is_cut(self.found, self.media) {
+            put_line(out, kind, &render::cut(object.body(), self.media.version)?);
         } else if render::is_message(self.media) {
             let envelope = Envelope { api_version: &self.api_version, kind: self.found.resource.kind };
             WatchFrame { event: kind.as_str(), envelope }.put(&render::message(self.found, object)?, out);
