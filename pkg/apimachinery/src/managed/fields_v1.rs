@@ -12,7 +12,7 @@ pub const ELEMENTS_MAX: usize = 200_000;
 const SELF: &str = ".";
 
 impl FieldSet {
-    /// As a tree. Its keys are in the order of their texts, which differs from [`Self::to_json`] for numeric list keys.
+    /// As a tree. Its keys are in the order of their texts; [`Ordered`](super::Ordered) writes them as [`Self::to_json`] does.
     pub fn to_value(&self) -> Value {
         let mut key = String::new();
         write_value(self, &mut key)

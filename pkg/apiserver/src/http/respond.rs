@@ -1,5 +1,6 @@
 //! Answers in the client's format, as objects or as `Status`.
 
+use apimachinery::managed::Ordered;
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
 use apis::schema::protobuf;
@@ -56,7 +57,7 @@ pub fn content_type(format: Format) -> HeaderValue {
 }
 
 pub fn json(code: StatusCode, value: &Value) -> Response {
-    json_bytes(code, serde_json::to_vec(value).unwrap_or_default().into())
+    json_bytes(code, serde_json::to_vec(&Ordered(value)).unwrap_or_default().into())
 }
 
 pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response {
@@ -71,7 +72,7 @@ pub fn typed(kind: HeaderValue, bytes: impl Into<Bytes>) -> Response {
 pub fn value(code: StatusCode, value: &Value, media: Media) -> ApiResult<Response> {
     match media.format {
         Format::Json if media.pretty => {
-            let mut bytes = serde_json::to_vec_pretty(value).map_err(ApiError::internal)?;
+            let mut bytes = serde_json::to_vec_pretty(&Ordered(value)).map_err(ApiError::internal)?;
             bytes.push(b'\n');
             Ok(json_bytes(code, bytes.into()))
         }

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::schema::Things;
 use crate::gvk::GroupVersionKind;
-use crate::managed::{Applied, FieldSet, Filter, Managers, Path, PathElement, Updater, Writer, apply, track_update};
+use crate::managed::{
+    Applied, FieldSet, Filter, Managers, Ordered, Path, PathElement, Updater, Writer, apply, track_update,
+};
 use crate::meta::ObjectExt as _;
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -297,6 +299,9 @@ proptest! {
     fn sets_survive_their_texts(set in set()) {
         prop_assert_eq!(FieldSet::from_value(&set.to_value()), Ok(set.clone()));
         prop_assert_eq!(FieldSet::from_json(&set.to_json()), Ok(set.clone()));
+        let entry = serde_json::json!({ "fieldsV1": set.to_value() });
+        let text = serde_json::to_string(&Ordered(&entry)).expect("a tree has a text");
+        prop_assert_eq!(text, format!("{{\"fieldsV1\":{}}}", set.to_json()));
         prop_assert_eq!(FieldSet::of(set.paths()), set);
     }
 

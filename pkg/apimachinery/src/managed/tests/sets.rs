@@ -1,6 +1,6 @@
 //! Sets, and their forms as text.
 
-use crate::managed::{FieldSet, Path, PathElement, Spot};
+use crate::managed::{FieldSet, Ordered, Path, PathElement, Spot};
 use serde_json::json;
 
 fn path(text: &str) -> Path {
@@ -37,6 +37,18 @@ fn json_is_as_upstream_writes_it() {
         assert_eq!(FieldSet::from_json(text), Ok(set.clone()));
         assert_eq!(FieldSet::from_value(&set.to_value()), Ok(set));
     }
+}
+
+#[test]
+fn objects_are_written_with_elements_in_their_own_order() {
+    let key = |port: u16| format!(r#"k:{{"port":{port}}}"#);
+    let object = json!({ "metadata": { "managedFields": [{ "fieldsV1": {
+        "f:ports": { key(443): {}, key(80): { ".": {}, "f:b": {}, "f:a": {} }, ".": {} }, "f:args": { "v:10": {}, "v:9": {} },
+    } }] } });
+    let text = serde_json::to_string(&Ordered(&object)).unwrap();
+    let want = r#"{"metadata":{"managedFields":[{"fieldsV1":{"f:args":{"v:9":{},"v:10":{}},"f:ports":{".":{},"k:{\"port\":80}":{".":{},"f:a":{},"f:b":{}},"k:{\"port\":443}":{}}}}]}}"#;
+    assert_eq!(text, want);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), object);
 }
 
 #[test]
