@@ -55,13 +55,17 @@ impl Reader for World {
         name: &str,
         change: &mut StatusChange<'_>,
     ) -> ApiResult<Value> {
-        let mut objects = self.0.lock();
         let key = (resource.resource.clone(), namespace.to_owned(), name.to_owned());
-        let object = objects.get_mut(&key).ok_or_else(|| ApiError::not_found(resource, name))?;
-        let mut changed = object.clone();
-        change(&mut changed)?;
-        *object = changed;
-        Ok(object.clone())
+        loop {
+            let seen = self.0.lock().get(&key).cloned().ok_or_else(|| ApiError::not_found(resource, name))?;
+            let mut changed = seen.clone();
+            // It may read the world.
+            change(&mut changed)?;
+            if let Some(object) = self.0.lock().get_mut(&key).filter(|object| **object == seen) {
+                object.clone_from(&changed);
+                return Ok(changed);
+            }
+        }
     }
 }
 

@@ -110,7 +110,7 @@ pub fn decode_yaml_documents(text: &str) -> ApiResult<Vec<Value>> {
     Ok(documents.into_iter().map(|d| d.0).filter(|v| !v.is_null()).collect())
 }
 
-fn yaml_options() -> serde_saphyr::Options {
+pub(crate) fn yaml_options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,

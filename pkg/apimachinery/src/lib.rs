@@ -20,6 +20,7 @@ pub mod time;
 pub mod user;
 pub mod validation;
 pub mod watch;
+pub mod yaml_keys;
 
 pub use gvk::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use status::{ApiError, ApiResult};

@@ -1,5 +1,6 @@
 //! Creation: default, mutate, default, prepare, validate, validating admission, commit.
 
+use apimachinery::managed::Ordered;
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use storage::{NewObject, StorageError};
 
 use crate::call::{Call, Operation};
 use crate::errors::from_storage;
+use crate::metadata::Seen;
 use crate::{Registry, attributes, keys, managed, metadata, names, rows};
 
 /// Whose the fields of an object that is written become.
@@ -23,6 +25,7 @@ impl Registry {
     /// Creates `object`, which is in the call's version. Answers the stored bytes, in the storage version.
     pub async fn create(&self, call: &Call<'_>, mut object: Value) -> ApiResult<Bytes> {
         metadata::settle_namespace(call, &mut object)?;
+        metadata::dedup_owners(call, &mut object, Seen::InRequest);
         let generated = object.name().is_empty() && !object.meta_str("generateName").is_empty();
         let mut built = self.prepare_create(call, object, generated, Ownership::Writer).await?;
         for attempt in 1.. {
@@ -63,6 +66,7 @@ impl Registry {
             call.warn(managed::SPOILT);
             self.own_created(call, &mut object);
         }
+        metadata::dedup_owners(call, &mut object, Seen::AfterAdmission);
         (strategy.default)(&mut object);
         metadata::fill_system_fields(&mut object);
         metadata::tidy(&mut object);
@@ -70,6 +74,8 @@ impl Registry {
             let name = names::generate(object.meta_str("generateName"));
             object.metadata_mut().insert("name".to_owned(), name.into());
         }
+        // Of what the client wrote, before old ways of saying things are turned into new ones.
+        let warnings = (strategy.warnings)(&object, None);
         (strategy.prepare_for_create)(&mut object);
         if let Some(fill) = strategy.fill_from_user {
             fill(&mut object, call.user);
@@ -82,7 +88,7 @@ impl Registry {
         if !errors.is_empty() {
             return Err(ApiError::invalid(&call.kind(), object.name(), &errors));
         }
-        for text in (strategy.warnings)(&object, None) {
+        for text in warnings {
             call.warn(text);
         }
         let review = call.review(Operation::Create, object.name());
@@ -95,7 +101,7 @@ impl Registry {
         let key = keys::object(call.resource, call.namespace, object.name());
         if call.dry_run {
             return match self.storage.get(&key) {
-                Some(_) => Err(ApiError::already_exists(&call.group_resource(), object.name())),
+                Some(_) => Err(self.exists(call, &key, object)),
                 None => Ok(to_bytes(object)),
             };
         }
@@ -110,21 +116,25 @@ impl Registry {
             Err(refused) => {
                 reservation.abandon().await;
                 Err(match refused {
-                    StorageError::KeyExists { .. } => self.exists(call, &key, object.name()),
+                    StorageError::KeyExists { .. } => self.exists(call, &key, object),
                     other => from_storage(other),
                 })
             }
         }
     }
 
-    fn exists(&self, call: &Call<'_>, key: &str, name: &str) -> ApiError {
-        let error = ApiError::already_exists(&call.group_resource(), name);
-        let deleting = self.storage.get(key).is_some_and(|stored| stored.decode().is_deleting());
-        if !deleting {
-            return error;
+    /// The refusal of a name that is taken. Who gives a prefix as well is taken for one who did not choose the name.
+    fn exists(&self, call: &Call<'_>, key: &str, object: &Value) -> ApiError {
+        let error = ApiError::already_exists(&call.group_resource(), object.name());
+        let mut details = error.details().cloned().unwrap_or_default();
+        let mut message = error.message().to_owned();
+        if !object.meta_str("generateName").is_empty() {
+            message.push_str(", the server was not able to generate a unique name for the object");
+            details.retry_after_seconds = 1;
         }
-        let details = error.details().cloned().unwrap_or_default();
-        let message = format!("object is being deleted: {}", error.message());
+        if self.storage.get(key).is_some_and(|stored| stored.decode().is_deleting()) {
+            message.insert_str(0, "object is being deleted: ");
+        }
         ApiError::new(error.code(), error.reason(), message).with_details(details)
     }
 }
@@ -132,5 +142,5 @@ impl Registry {
 /// An object that is not stored, as bytes.
 pub(crate) fn to_bytes(object: &Value) -> Bytes {
     // A tree of strings, numbers and maps with string keys always has a JSON form.
-    serde_json::to_vec(object).unwrap_or_default().into()
+    serde_json::to_vec(&Ordered(object)).unwrap_or_default().into()
 }

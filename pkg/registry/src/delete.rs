@@ -123,6 +123,7 @@ impl Registry {
         options: &DeleteOptions,
     ) -> Result<ListPage, ListError> {
         let scope = Some(call.namespace).filter(|_| call.resource.namespaced && !call.namespace.is_empty());
+        self.reach_list(query).await?;
         let page = self.list(call.resource, scope, query)?;
         let deletions: Vec<BoxFuture<'_, ApiResult<()>>> =
             page.items.iter().map(|stored| Box::pin(self.delete_listed(call, stored, options)) as _).collect();

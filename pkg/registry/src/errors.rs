@@ -1,8 +1,13 @@
 //! From storage's errors to the API's.
 
+use apimachinery::meta::ObjectExt as _;
 use apimachinery::status::{Cause, Details};
 use apimachinery::{ApiError, ApiResult};
+use serde_json::Value;
 use storage::StorageError;
+
+use crate::call::Call;
+use crate::keys;
 
 /// Errors that are the same for every verb; `KeyExists` and `Compacted` are handled where they have a meaning.
 pub fn from_storage(error: StorageError) -> ApiError {
@@ -34,6 +39,24 @@ pub fn too_large(requested: u64, current: u64) -> ApiError {
 
 pub fn too_old(requested: u64, oldest: u64) -> ApiError {
     ApiError::expired(format!("too old resource version: {requested} ({oldest})"))
+}
+
+/// Refuses a write whose body (`wanted`) names another uid than the object has.
+pub fn check_uid(call: &Call<'_>, wanted: &Value, actual: &Value) -> ApiResult<()> {
+    check_precondition(call, "UID", wanted.uid(), actual.uid())
+}
+
+/// The same of any precondition; an empty one always holds. The text is that of upstream's store.
+pub fn check_precondition(call: &Call<'_>, what: &str, wanted: &str, actual: &str) -> ApiResult<()> {
+    if wanted.is_empty() || wanted == actual {
+        return Ok(());
+    }
+    let key = keys::shown(call.resource, call.namespace, call.name);
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         {what} in precondition: {wanted}, {what} in object meta: {actual}"
+    );
+    Err(ApiError::conflict(&call.group_resource(), call.name, why))
 }
 
 /// A resourceVersion parameter as a revision; empty is `None`.

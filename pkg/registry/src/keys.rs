@@ -37,6 +37,22 @@ pub fn split<'k>(resource: &Resource, key: &'k str) -> (&'k str, &'k str) {
     (namespace, name)
 }
 
+/// Where upstream would keep the object: refusals of its store say so.
+pub fn shown(resource: &Resource, namespace: &str, name: &str) -> String {
+    let place = match (resource.group, resource.plural) {
+        ("", "endpoints") => "services/endpoints",
+        ("", "nodes") => "minions",
+        ("", "replicationcontrollers") => "controllers",
+        ("", "services") => "services/specs",
+        ("networking.k8s.io", "ingresses") => "ingress",
+        ("apiextensions.k8s.io", _) => "apiextensions.k8s.io/customresourcedefinitions",
+        ("apiregistration.k8s.io", _) => "apiregistration.k8s.io/apiservices",
+        (_, plural) => plural,
+    };
+    let namespace = if resource.namespaced { format!("{namespace}/") } else { String::new() };
+    format!("/registry/{place}/{namespace}{name}")
+}
+
 fn push_root(key: &mut String, group: &str, plural: &str) {
     key.push_str("/registry/");
     key.push_str(group);

@@ -20,6 +20,7 @@ mod managed;
 mod metadata;
 mod names;
 mod pods;
+mod reach;
 mod reset;
 mod rows;
 mod scale;
@@ -43,7 +44,7 @@ pub use managed::Application;
 pub use pods::set_condition;
 pub use rows::{Found, Rows, to_storage, to_version};
 pub use services::ServiceOptions;
-pub use update::{Change, Written};
+pub use update::{Change, Check, Replacement, Written};
 pub use watch::{Watch, WatchEvent, WatchQuery};
 
 /// What the registry is made of.
@@ -95,14 +96,6 @@ impl Registry {
     /// Deletes events when their time has come; ends with `shutdown`.
     pub async fn expire_events(&self, shutdown: component_base::Shutdown) {
         self.expiry.run(&self.storage, shutdown).await;
-    }
-
-    /// Errs if the state here is older than `version`, a resourceVersion.
-    pub fn not_older_than(&self, version: &str) -> ApiResult<()> {
-        match errors::parse_revision(version)? {
-            Some(wanted) if wanted > self.revision() => Err(errors::too_large(wanted, self.revision())),
-            _ => Ok(()),
-        }
     }
 
     /// The stored object as it is now.

@@ -182,7 +182,7 @@ impl ListQuery {
     }
 
     /// At which revision to read, and after which key.
-    fn position(&self, prefix: &str) -> ApiResult<(At, Option<String>)> {
+    pub(crate) fn position(&self, prefix: &str) -> ApiResult<(At, Option<String>)> {
         self.check()?;
         if !self.continue_token.is_empty() {
             if !self.resource_version.is_empty() && self.resource_version != "0" {

@@ -9,7 +9,7 @@ use apis::schema;
 use serde_json::{Map, Value};
 
 use crate::call::Call;
-use crate::{Registry, metadata, rows};
+use crate::{Check, Registry, metadata, rows};
 
 const FIELD: &str = "managedFields";
 
@@ -20,8 +20,8 @@ pub struct Application<'a> {
     pub config: &'a Value,
     /// Takes fields from others who own them.
     pub force: bool,
-    /// Sees the merged object, and the one before (`None`: it is to be created), and may refuse.
-    pub check: &'a (dyn Fn(&Value, Option<&Value>) -> ApiResult<()> + Send + Sync),
+    /// Sees the merged object.
+    pub check: &'a Check<'a>,
 }
 
 /// The versions of a resource, as one endpoint of it writes them.
@@ -52,6 +52,45 @@ impl Versions for Kind<'_> {
         self.filter
     }
 }
+
+/// A kind in its storage version, none of whose fields are reset.
+struct Plain(&'static Resource);
+
+impl Plain {
+    fn api_version(&self) -> String {
+        GroupVersion::new(self.0.storage_group, self.0.storage_version).to_string()
+    }
+}
+
+impl Versions for Plain {
+    fn schema(&self) -> &dyn MergeSchema {
+        &schema::Schema
+    }
+
+    fn root(&self, api_version: &str) -> Option<Option<TypeId>> {
+        (api_version == self.api_version()).then(|| schema::type_of(&self.0.gvk(self.0.storage_version)))
+    }
+
+    fn convert(&self, object: &Value, _: &str) -> Value {
+        object.clone()
+    }
+
+    fn filter(&self) -> Filter {
+        Filter::NONE
+    }
+}
+
+/// Gives the fields of an object that the server makes for itself to the server.
+pub(crate) fn own_made(resource: &'static Resource, object: &mut Value) {
+    let kind = Plain(resource);
+    let (api_version, now) = (kind.api_version(), metadata::now());
+    let writer = Writer { manager: SERVER, api_version: &api_version, subresource: "", now: &now };
+    let list = managed::track_create(Updater::new(&kind), object, writer);
+    put(object, list);
+}
+
+/// What the server calls itself.
+pub(crate) const SERVER: &str = "kube-apiserver";
 
 /// `apiVersion` that the caller speaks.
 fn api_version(call: &Call<'_>) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use storage::{NewObject, StoredObject};
 
 use crate::call::{Call, Operation};
-use crate::errors::from_storage;
+use crate::errors::{check_precondition, check_uid, from_storage};
 use crate::update::flatten;
 use crate::{Registry, attributes, keys, metadata};
 
@@ -53,11 +53,8 @@ fn bind_once(call: &Call<'_>, binding: &Value, current: Option<StoredObject>) ->
     let mut pod = current.ok_or_else(|| call.not_found())?.decode();
     let refuse = |why: String| Err(ApiError::conflict(&GroupResource::new("", "pods/binding"), call.name, why));
     let name = call.name;
-    let uid = binding.uid();
-    if !uid.is_empty() && uid != pod.uid() {
-        let actual = pod.uid();
-        return refuse(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"));
-    }
+    check_uid(call, binding, &pod)?;
+    check_precondition(call, "ResourceVersion", binding.resource_version(), pod.resource_version())?;
     if pod.is_deleting() {
         return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));
     }

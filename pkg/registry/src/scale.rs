@@ -10,8 +10,9 @@ use apis::schema;
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::errors::check_uid;
 use crate::update::Change;
-use crate::{Registry, Written, managed};
+use crate::{Registry, Written, managed, metadata};
 
 impl Registry {
     /// The `autoscaling/v1` Scale of an object.
@@ -43,7 +44,7 @@ impl Registry {
         let owners = ScaleOwners::of(parent);
         managed::put(&mut current, owners.in_scale());
         let mut wanted = match change {
-            Change::Replace(scale) => scale.clone(),
+            Change::Replace(replacement) => replacement.object.clone(),
             Change::Patch(patch) | Change::Settled(patch) => patch(current.clone())?,
             Change::Apply(application) => managed::apply_to(&ScaleKind, call, &kind(), Some(&current), application)?,
         };
@@ -143,18 +144,8 @@ fn check(call: &Call<'_>, scale: &Value, parent: &Value) -> ApiResult<()> {
         let error = field::Error::invalid(&path, replicas, "must be greater than or equal to 0");
         return Err(ApiError::invalid(&kind, call.name, &vec![error]));
     }
-    if !scale.name().is_empty() && scale.name() != call.name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({}) does not match the name on the URL ({})",
-            scale.name(),
-            call.name
-        )));
-    }
-    let uid = scale.uid();
-    if !uid.is_empty() && uid != parent.uid() {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", parent.uid());
-        return Err(ApiError::conflict(&call.group_resource(), call.name, why));
-    }
+    metadata::check_name(call, scale)?;
+    check_uid(call, scale, parent)?;
     let version = scale.resource_version();
     if !version.is_empty() && version != parent.resource_version() {
         return Err(ApiError::modified(&call.group_resource(), call.name));

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use apimachinery::meta::ObjectExt as _;
-use apimachinery::{ApiError, ApiResult, GroupResource};
+use apimachinery::{ApiError, ApiResult, GroupResource, GroupVersionKind};
 use apis::resource::SubresourceUpdate;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -12,22 +12,33 @@ use storage::{NewObject, Outcome, StorageError, StoredObject, UpdateError};
 
 use crate::call::{Call, Operation};
 use crate::create::{Ownership, to_bytes};
-use crate::errors::from_storage;
+use crate::errors::{check_uid, from_storage};
 use crate::managed::{self, Application};
+use crate::metadata::Seen;
 use crate::services::Reservation;
 use crate::{Registry, attributes, keys, metadata, rows};
 
 /// What is to become of an object.
 #[derive(Clone, Copy)]
 pub enum Change<'a> {
-    /// This tree, in the call's version.
-    Replace(&'a Value),
+    /// A tree in the call's version.
+    Replace(Replacement<'a>),
     /// A function of the current tree in the call's version. Called again when the object changed meanwhile.
     Patch(&'a (dyn Fn(Value) -> ApiResult<Value> + Send + Sync)),
     /// As `Patch`, but the result says already who owns what.
     Settled(&'a (dyn Fn(Value) -> ApiResult<Value> + Send + Sync)),
     /// Server-side apply. Creates the object if there is none.
     Apply(Application<'a>),
+}
+
+/// Sees an object that is to be written, and the one before (`None`: it is to be created), and may refuse.
+pub type Check<'a> = dyn Fn(&Value, Option<&Value>) -> ApiResult<()> + Send + Sync + 'a;
+
+/// The body of a PUT.
+#[derive(Clone, Copy)]
+pub struct Replacement<'a> {
+    pub object: &'a Value,
+    pub check: &'a Check<'a>,
 }
 
 /// The outcome of an update.
@@ -64,6 +75,10 @@ impl Attempt {
 impl Registry {
     /// Updates the object that the call names, or its subresource. Writes nothing if nothing changes.
     pub async fn update(&self, call: &Call<'_>, change: Change<'_>) -> ApiResult<Written> {
+        if let Change::Replace(Replacement { object, .. }) = change {
+            // A body that cannot be meant for this path is refused whether there is an object or not.
+            metadata::check_name(call, object)?;
+        }
         match self.update_with(call, change, Owners::Kept).await {
             // The list of owners may be what is too much. An apply cannot do without it.
             Err(error) if managed::is_too_large(&error) && !matches!(change, Change::Apply(_)) => {
@@ -167,12 +182,13 @@ impl Registry {
             return Err(call.not_found());
         }
         let (mut object, ownership) = match change {
-            Change::Replace(object) => (replacing_nothing(call, object)?, Ownership::Writer),
+            Change::Replace(replacement) => (replacing_nothing(call, replacement)?, Ownership::Writer),
             Change::Apply(application) => (self.applied_anew(call, application)?, Ownership::Settled),
             Change::Patch(_) | Change::Settled(_) => return Err(call.not_found()),
         };
         metadata::settle_namespace(call, &mut object)?;
         metadata::check_name(call, &object)?;
+        metadata::dedup_owners(call, &mut object, Seen::InRequest);
         let mut object = self.prepare_create(call, object, false, ownership).await?;
         attempt.created = true;
         attempt.reservation = Some(self.services.begin(call, &mut object, None).await?);
@@ -200,7 +216,11 @@ impl Registry {
             view
         };
         Ok(match change {
-            Change::Replace(object) => (object.clone(), Ownership::Writer),
+            Change::Replace(Replacement { object, check }) => {
+                check_uid(call, object, old)?;
+                check(object, Some(old))?;
+                (object.clone(), Ownership::Writer)
+            }
             Change::Patch(patch) => (patch(view())?, Ownership::Writer),
             Change::Settled(patch) => (patch(view())?, Ownership::Settled),
             Change::Apply(application) => (self.apply(call, Some(&view()), application)?, Ownership::Settled),
@@ -218,9 +238,12 @@ impl Registry {
         let strategy = &call.resource.strategy;
         let old = stored.decode();
         let (mut new, ownership) = self.changed(call, change, &old)?;
-        metadata::check_name(call, &new)?;
         metadata::settle_namespace(call, &mut new)?;
-        check_preconditions(call, &new, &old)?;
+        metadata::check_name(call, &new)?;
+        check_version(call, &new, &old)?;
+        if matches!(change, Change::Replace(_)) {
+            metadata::dedup_owners(call, &mut new, Seen::InRequest);
+        }
         rows::to_storage(call.resource, &mut new);
         (strategy.default)(&mut new);
         if ownership == Ownership::Writer {
@@ -232,6 +255,7 @@ impl Registry {
             call.warn(managed::SPOILT);
             self.own_changed(call, &old, &mut new);
         }
+        metadata::dedup_owners(call, &mut new, Seen::AfterAdmission);
         (strategy.default)(&mut new);
         // Endpoints that write a part of the object put the rest back as it was: not this.
         let list = managed::take(&mut new);
@@ -286,18 +310,15 @@ impl Registry {
 }
 
 /// PUT to a name that does not exist, where the kind allows it.
-fn replacing_nothing(call: &Call<'_>, object: &Value) -> ApiResult<Value> {
+fn replacing_nothing(call: &Call<'_>, Replacement { object, check }: Replacement<'_>) -> ApiResult<Value> {
     if !call.resource.strategy.allow_create_on_update {
         return Err(call.not_found());
     }
-    metadata::check_name(call, object)?;
-    if !object.uid().is_empty() {
-        let why = format!("Precondition failed: UID in precondition: {}, UID in object meta: ", object.uid());
-        return Err(ApiError::conflict(&call.group_resource(), call.name, why));
-    }
+    check_uid(call, object, &Value::Null)?;
     if !object.resource_version().is_empty() {
         return Err(call.not_found());
     }
+    check(object, None)?;
     Ok(object.clone())
 }
 
@@ -306,13 +327,8 @@ fn part(call: &Call<'_>, name: &str) -> ApiResult<SubresourceUpdate> {
     call.resource.subresource(name).and_then(|s| s.update).ok_or_else(|| call.not_found())
 }
 
-/// uid and resourceVersion that the client named must be the current ones.
-fn check_preconditions(call: &Call<'_>, new: &Value, old: &Value) -> ApiResult<()> {
-    let uid = new.uid();
-    if !uid.is_empty() && uid != old.uid() {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
-        return Err(ApiError::conflict(&call.group_resource(), call.name, why));
-    }
+/// A resourceVersion that the client named must be the current one.
+fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> ApiResult<()> {
     let version = new.resource_version();
     if version.is_empty() {
         if call.resource.strategy.allow_unconditional_update {
@@ -320,7 +336,9 @@ fn check_preconditions(call: &Call<'_>, new: &Value, old: &Value) -> ApiResult<(
         }
         let path = apimachinery::field::Path::new("metadata").child("resourceVersion");
         let error = apimachinery::field::Error::invalid(&path, 0, "must be specified for an update");
-        return Err(ApiError::invalid(&call.kind(), call.name, &vec![error]));
+        // Upstream names the resource here where other refusals name the kind.
+        let kind = GroupVersionKind::new(call.resource.group, call.version, call.resource.plural);
+        return Err(ApiError::invalid(&kind, call.name, &vec![error]));
     }
     if version == old.resource_version() { Ok(()) } else { Err(ApiError::modified(&call.group_resource(), call.name)) }
 }

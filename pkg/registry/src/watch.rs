@@ -54,7 +54,7 @@ pub struct Watch {
 }
 
 impl WatchQuery {
-    fn check(&self) -> ApiResult<()> {
+    pub(crate) fn check(&self) -> ApiResult<()> {
         let mut errors = OptionErrors::new();
         let given = self.version_match != ResourceVersionMatch::Unset;
         let other = self.version_match != ResourceVersionMatch::NotOlderThan;

@@ -328,3 +328,24 @@ async fn an_address_just_written_is_given_time_to_find_its_service() {
     assert_eq!(world.repaired().await, [] as [&str; 0]);
     assert_eq!(world.addresses(), map(&[("10.43.0.20", "soon")]));
 }
+
+#[tokio::test]
+async fn an_address_is_owned_by_the_server_that_made_it() {
+    let world = World::new(24).await;
+    let address = world.service("a", "").await.unwrap();
+    let made = world.registry.read("networking.k8s.io", "ipaddresses", "", &address).unwrap();
+    let mut owners = made["metadata"]["managedFields"].clone();
+    let time = owners[0].as_object_mut().unwrap().remove("time").unwrap();
+    assert_eq!(time, made["metadata"]["creationTimestamp"]);
+    let want = json!([{
+        "manager": "kube-apiserver", "operation": "Update", "apiVersion": "networking.k8s.io/v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {
+            "f:metadata": { "f:labels": {
+                ".": {}, "f:ipaddress.kubernetes.io/ip-family": {}, "f:ipaddress.kubernetes.io/managed-by": {},
+            } },
+            "f:spec": { "f:parentRef": { ".": {}, "f:name": {}, "f:namespace": {}, "f:resource": {} } },
+        },
+    }]);
+    assert_eq!(owners, want);
+}

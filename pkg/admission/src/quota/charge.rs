@@ -10,6 +10,7 @@ use apimachinery::{ApiError, ApiResult, GroupResource};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::pending::{Charged, Pending};
 use super::scopes::matches;
 use super::usage::{counts, missing_constraints, resources_of, usage, used_by};
 use crate::resources::{Amounts, add, amounts, mask, shown, subtract, to_value};
@@ -23,6 +24,7 @@ pub struct ResourceQuota {
     quotas: GroupResource,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
+    pending: Pending,
     now: fn() -> i64,
 }
 
@@ -41,6 +43,7 @@ impl ResourceQuota {
             quotas: GroupResource::new("", "resourcequotas"),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
+            pending: Pending::default(),
             now: unix_now,
         }
     }
@@ -55,16 +58,16 @@ impl ResourceQuota {
         let _turn = lock.lock().await;
         let mut charges = Vec::new();
         for quota in self.reader.list(&self.quotas, a.namespace) {
-            let quota = self.observed(quota).await?;
+            let quota = self.observed(a, quota).await?;
             let Some(charge) = self.charge_for(a, &quota, new, old)? else { continue };
             if check(a, new, &quota, &charge).is_err() {
                 // The count may be out of date (deletions are counted later): count anew before refusing.
-                let fresh = self.recount(&quota).await?;
+                let fresh = self.recount(a, &quota).await?;
                 check(a, new, &fresh, &charge)?;
             }
             charges.push(charge);
         }
-        if a.dry_run { Ok(()) } else { self.apply(a, new, &charges).await }
+        if a.dry_run { Ok(()) } else { self.apply(a, new, &Charged::new(a, old), &charges).await }
     }
 
     /// `None` if the write adds nothing that this quota counts.
@@ -100,26 +103,38 @@ impl ResourceQuota {
 
     /// The quota with a status that fits its spec. A new or changed quota counts from this moment on, before any controller
     /// has seen it.
-    async fn observed(&self, quota: Value) -> ApiResult<Value> {
+    async fn observed(&self, a: &Attributes<'_>, quota: Value) -> ApiResult<Value> {
         let (wanted, hard) = (amounts(quota.at("spec/hard")), amounts(quota.at("status/hard")));
         let used = amounts(quota.at("status/used"));
         if wanted == hard && hard.keys().all(|name| used.contains_key(name)) {
             return Ok(quota);
         }
-        self.recount(&quota).await
+        self.recount(a, &quota).await
     }
 
-    /// Writes the true usage into the status, from the newest state of all objects that the quota means.
-    async fn recount(&self, quota: &Value) -> ApiResult<Value> {
+    /// Writes the true usage into the status, from the newest state of all objects that the quota means. A dry run only
+    /// sees it.
+    ///
+    /// It counts after it has read the quota, and the write fails if the quota changed since: what others charge meanwhile is
+    /// not written over.
+    async fn recount(&self, a: &Attributes<'_>, quota: &Value) -> ApiResult<Value> {
         let namespace = quota.namespace();
-        let hard = amounts(quota.at("spec/hard"));
-        let names: BTreeSet<String> = hard.keys().cloned().collect();
-        let used = self.count(quota, namespace, &names);
         let mut change = |quota: &mut Value| -> ApiResult<()> {
+            let hard = amounts(quota.at("spec/hard"));
+            let names: BTreeSet<String> = hard.keys().cloned().collect();
+            // Before the count: what is stored in between is then counted twice rather than not at all.
+            let pending = self.pending.of(&*self.reader, namespace, quota.name());
+            let mut used = self.count(quota, namespace, &names);
+            add(&mut used, &mask(&pending, &names));
             quota["status"]["hard"] = to_value(&hard);
             quota["status"]["used"] = to_value(&used);
             Ok(())
         };
+        if a.dry_run {
+            let mut seen = quota.clone();
+            change(&mut seen)?;
+            return Ok(seen);
+        }
         self.reader.update_status(&self.quotas, namespace, quota.name(), &mut change).await
     }
 
@@ -139,8 +154,9 @@ impl ResourceQuota {
     }
 
     /// Adds to all quotas, or (should one refuse meanwhile) takes back what was added.
-    async fn apply(&self, a: &Attributes<'_>, new: &Value, charges: &[Charge]) -> ApiResult<()> {
+    async fn apply(&self, a: &Attributes<'_>, new: &Value, object: &Charged, charges: &[Charge]) -> ApiResult<()> {
         for (done, charge) in charges.iter().enumerate() {
+            self.pending.add(&*self.reader, &charge.name, &charge.delta, object);
             let mut change = |quota: &mut Value| -> ApiResult<()> {
                 check(a, new, quota, charge)?;
                 let mut used = amounts(quota.at("status/used"));
@@ -154,6 +170,7 @@ impl ResourceQuota {
                 // A quota that is gone limits nothing.
                 Err(error) if error.code() == 404 => {}
                 Err(error) => {
+                    self.pending.remove(object);
                     self.take_back(a.namespace, &charges[..done]).await?;
                     return Err(error);
                 }

@@ -76,6 +76,19 @@ async fn nothing_is_charged_by_halves_or_for_show() {
 }
 
 #[tokio::test]
+async fn a_count_keeps_what_is_charged_and_not_stored_yet() {
+    let world = World::new([quota("q", json!({"pods": "1"}), json!({"pods": "0"}))]);
+    let plugin = ResourceQuota::new(world.clone());
+    let try_one = async |name: &str| plugin.charge(&create(name).attributes(), Some(&pod(name)), None).await.is_ok();
+    assert!(try_one("a").await);
+    assert!(!try_one("b").await, "the first is on its way");
+    assert_eq!(used(&world, "q"), "pods=1");
+    world.put(pod("a"));
+    assert!(!try_one("b").await);
+    assert_eq!(used(&world, "q"), "pods=1", "and counts once when it is there");
+}
+
+#[tokio::test]
 async fn updates_charge_the_difference() {
     let service = |kind: &str| json!({"metadata": {"name": "s"}, "spec": {"type": kind, "ports": [{}]}});
     let world = World::new([quota("q", json!({"services.nodeports": "1"}), json!({"services.nodeports": "0"}))]);

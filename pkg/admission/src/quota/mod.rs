@@ -2,6 +2,7 @@
 //! ([`ResourceQuota`]). The first two are pure and are what a quota controller needs to count anew.
 
 mod charge;
+mod pending;
 mod scopes;
 mod usage;
 

@@ -2,7 +2,7 @@
 
 use apimachinery::decode::{ContentType, Decoded, decode};
 use apimachinery::meta::{ObjectExt as _, object_mut};
-use apimachinery::{ApiError, ApiResult, GroupVersion, GroupVersionKind};
+use apimachinery::{ApiError, ApiResult, GroupVersion, GroupVersionKind, yaml_keys};
 use apis::schema::{self, protobuf};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -37,7 +37,7 @@ pub fn tree(context: &Context<'_>, kind: &GroupVersionKind, bytes: &[u8]) -> Api
     let unreadable = |error: ApiError| unrecognized(kind, error.message(), bytes);
     match media_type(context) {
         "" | "application/json" | "*/*" => decode(bytes, ContentType::Json).map_err(unreadable),
-        "application/yaml" => decode(bytes, ContentType::Yaml).map_err(unreadable),
+        YAML => decode(bytes, ContentType::Yaml).map_err(unreadable),
         protobuf::MEDIA_TYPE => match protobuf::decode(bytes, kind) {
             Ok(object) => Ok(Decoded { object, duplicates: Vec::new() }),
             Err((None, why)) => Err(unrecognized(kind, &why.to_string(), bytes)),
@@ -89,15 +89,70 @@ pub async fn object(context: &Context<'_>, kind: &GroupVersionKind, body: Reques
 pub fn object_of_bytes(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Body> {
     let validation = field_validation(context);
     let Decoded { mut object, duplicates } = tree(context, kind, bytes)?;
+    let repeated = match media_type(context) {
+        YAML => Repeated::in_yaml(duplicates, bytes),
+        _ => Repeated::Paths(duplicates),
+    };
     if let Some(why) = kind_fault(&object) {
         return Err(unrecognized(kind, &format!("couldn't get version/kind; json parse error: {why}"), bytes));
     }
     settle_kind(&mut object, kind)?;
-    let warnings = settle(&mut object, kind, &duplicates, validation).map_err(|misfit| match misfit {
+    let warnings = settle(&mut object, kind, &repeated, validation).map_err(|misfit| match misfit {
         Misfit::Type(why) => schema::decode_error(kind, &why),
         Misfit::Strict(texts) => schema::strict_error(kind, &texts),
     })?;
     Ok(Body { object, warnings })
+}
+
+const YAML: &str = "application/yaml";
+
+/// Keys that stood twice in a body, as strict validation tells them.
+pub enum Repeated {
+    /// Of JSON, where they stood.
+    Paths(Vec<String>),
+    /// Of YAML, what Go's reader says of each.
+    Lines(Vec<String>),
+}
+
+impl Repeated {
+    pub const NONE: Self = Self::Paths(Vec::new());
+
+    /// As lines, if there are any `duplicates` at all.
+    pub fn in_yaml(duplicates: Vec<String>, body: &[u8]) -> Self {
+        let text = std::str::from_utf8(body).unwrap_or_default();
+        if duplicates.is_empty() { Self::NONE } else { Self::Lines(yaml_keys::repeated(text)) }
+    }
+
+    fn is_empty(&self) -> bool {
+        let (Self::Paths(all) | Self::Lines(all)) = self;
+        all.is_empty()
+    }
+
+    /// The faults of a body with these `unknown` fields, each a warning.
+    pub fn warnings(&self, unknown: &[String]) -> Vec<String> {
+        match self {
+            Self::Paths(paths) => schema::strict_messages(unknown, paths),
+            Self::Lines(lines) => lines.iter().cloned().chain(schema::strict_messages(unknown, &[])).collect(),
+        }
+    }
+
+    /// The same as the parts of a refusal, where all lines are one.
+    fn refusals(&self, unknown: &[String]) -> Vec<String> {
+        match self.yaml_error() {
+            Some(error) => std::iter::once(error).chain(schema::strict_messages(unknown, &[])).collect(),
+            None => self.warnings(unknown),
+        }
+    }
+
+    /// The error of Go's strict reader of YAML.
+    pub fn yaml_error(&self) -> Option<String> {
+        match self {
+            Self::Lines(lines) if !lines.is_empty() => {
+                Some(format!("yaml: unmarshal errors:\n  {}", lines.join("\n  ")))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why a tree is not of its kind.
@@ -113,19 +168,18 @@ pub enum Misfit {
 pub fn settle(
     object: &mut Value,
     kind: &GroupVersionKind,
-    duplicates: &[String],
+    repeated: &Repeated,
     validation: FieldValidation,
 ) -> Result<Vec<String>, Misfit> {
     keep_reset(object);
     let unknown = schema::conform(kind, object).map_err(Misfit::Type)?;
-    if unknown.is_empty() && duplicates.is_empty() {
+    if unknown.is_empty() && repeated.is_empty() {
         return Ok(Vec::new());
     }
-    let texts = schema::strict_messages(&unknown, duplicates);
     match validation {
         FieldValidation::Ignore => Ok(Vec::new()),
-        FieldValidation::Warn => Ok(texts),
-        FieldValidation::Strict => Err(Misfit::Strict(texts)),
+        FieldValidation::Warn => Ok(repeated.warnings(&unknown)),
+        FieldValidation::Strict => Err(Misfit::Strict(repeated.refusals(&unknown))),
     }
 }
 

@@ -12,9 +12,10 @@ use crate::context::Context;
 use crate::http::negotiate::{Form, Media};
 use crate::http::respond::{self, Response};
 
-pub fn list(context: &Context<'_>, found: Found) -> ApiResult<Response> {
+pub async fn list(context: &Context<'_>, found: Found) -> ApiResult<Response> {
     let media = render::negotiate(context, found, false)?;
     let query = options::list(context, found)?;
+    context.registry().reach_list(&query).await?;
     answer(context, found, context.registry().list(found.resource, context.scope(found), &query), media)
 }
 

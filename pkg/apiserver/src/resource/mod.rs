@@ -59,9 +59,9 @@ async fn answer(context: &Context<'_>, body: RequestBody) -> ApiResult<Response>
         "get" | "list" if found.resource.plural == "componentstatuses" => {
             Box::pin(components::serve(context, found)).await
         }
-        "get" => get(context, found),
-        "list" => list(context, found),
-        "watch" => watch::serve(context, found),
+        "get" => get(context, found).await,
+        "list" => list(context, found).await,
+        "watch" => watch::serve(context, found).await,
         "create" if found.resource.virtual_resource => Box::pin(reviews::serve(context, found, body)).await,
         "create" => Box::pin(write::create(context, found, body)).await,
         "update" => Box::pin(write::update(context, found, body, "")).await,
@@ -90,12 +90,17 @@ fn check_scope(context: &Context<'_>, found: Found) -> ApiResult<()> {
     Ok(())
 }
 
-fn get(context: &Context<'_>, found: Found) -> ApiResult<Response> {
+async fn get(context: &Context<'_>, found: Found) -> ApiResult<Response> {
     let media = render::negotiate(context, found, false)?;
-    let version = context.query.get("resourceVersion");
-    if !version.is_empty() {
-        context.registry().not_older_than(version)?;
-    }
+    reach_version(context).await?;
     let stored = context.registry().get(found.resource, &context.info.namespace, &context.info.name)?;
     render::stored(context, found, &stored, StatusCode::OK, media)
+}
+
+/// Waits until the state is as new as a read of one object asks for.
+async fn reach_version(context: &Context<'_>) -> ApiResult<()> {
+    let version = context.query.get("resourceVersion");
+    let registry = context.registry();
+    // Boxed, as most reads ask for nothing, and a single server has nothing to ask others.
+    if version.is_empty() && registry.is_alone() { Ok(()) } else { Box::pin(registry.reach_version(version)).await }
 }

@@ -8,7 +8,7 @@ use apis::schema;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::decode::{Misfit, media_type, settle, unsupported};
+use super::decode::{Misfit, Repeated, media_type, settle, unsupported};
 use super::go;
 use super::options::{FieldValidation, field_validation, invalid};
 use crate::context::Context;
@@ -23,7 +23,7 @@ enum Operation {
 pub struct Patch {
     operation: Operation,
     kind: GroupVersionKind,
-    duplicates: Vec<String>,
+    repeated: Repeated,
     /// What strict validation says about the operations of a JSON patch themselves.
     faults: Vec<String>,
     validation: FieldValidation,
@@ -59,7 +59,8 @@ impl Patch {
         };
         let strict = validation != FieldValidation::Ignore && matches!(operation, Operation::Json(_));
         let faults = if strict { operation_faults(bytes)? } else { Vec::new() };
-        Ok(Self { operation, kind: kind.clone(), duplicates, faults, validation })
+        let repeated = Repeated::Paths(duplicates);
+        Ok(Self { operation, kind: kind.clone(), repeated, faults, validation })
     }
 
     /// The patched object, and what to warn about.
@@ -73,7 +74,7 @@ impl Patch {
             }
         }
         let with_faults = |texts: Vec<String>| self.faults.iter().cloned().chain(texts).collect();
-        match settle(&mut current, &self.kind, &self.duplicates, self.validation) {
+        match settle(&mut current, &self.kind, &self.repeated, self.validation) {
             Ok(_) if self.validation == FieldValidation::Strict && !self.faults.is_empty() => {
                 Err(self.refusal(&current, Misfit::Strict(self.faults.clone())))
             }
@@ -121,7 +122,7 @@ pub struct Configuration {
     /// As it was written: what it does not name is not its business.
     pub object: Value,
     pub force: bool,
-    duplicates: Vec<String>,
+    repeated: Repeated,
     validation: FieldValidation,
 }
 
@@ -145,18 +146,19 @@ impl Configuration {
             return Err(refused("error unmarshaling JSON: the document is not a map"));
         }
         let force = context.query.is_true("force");
-        Ok(Self { object: decoded.object, force, duplicates: decoded.duplicates, validation })
+        // What is JSON is read as YAML, too.
+        let repeated = Repeated::in_yaml(decoded.duplicates, bytes);
+        Ok(Self { object: decoded.object, force, repeated, validation })
     }
 
     /// What to warn about; keys that stand twice are refused if that was asked for.
     pub fn warnings(&self) -> ApiResult<Vec<String>> {
-        let texts = schema::strict_messages(&[], &self.duplicates);
-        match self.validation {
-            FieldValidation::Strict if !texts.is_empty() => {
-                Err(ApiError::bad_request(format!("error strict decoding YAML: {}", texts.join(", "))))
+        match (self.validation, self.repeated.yaml_error()) {
+            (FieldValidation::Strict, Some(why)) => {
+                Err(ApiError::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {why}")))
             }
-            FieldValidation::Ignore => Ok(Vec::new()),
-            _ => Ok(texts),
+            (FieldValidation::Warn, _) => Ok(self.repeated.warnings(&[])),
+            _ => Ok(Vec::new()),
         }
     }
 }

@@ -4,10 +4,10 @@ use apimachinery::meta::ObjectExt as _;
 use apimachinery::patch::PatchType;
 use apimachinery::{ApiError, ApiResult, GroupResource, GroupVersionKind};
 use http::StatusCode;
-use registry::{Application, Call, Change, Found};
+use registry::{Application, Call, Change, Found, Replacement};
 use serde_json::{Value, json};
 
-use super::{decode, get, options, patch, write};
+use super::{decode, get, options, patch, reach_version, write};
 use crate::context::{Context, method_not_allowed};
 use crate::http::body::RequestBody;
 use crate::http::negotiate::negotiate;
@@ -28,7 +28,7 @@ pub async fn serve(context: &Context<'_>, found: Found, body: RequestBody) -> Ap
         (_, "scale") => scale(context, found, body).await,
         _ if streams => stream::serve(context, found, body).await,
         _ => match info.verb {
-            "get" => get(context, found),
+            "get" => get(context, found).await,
             "update" => write::update(context, found, body, sub.name).await,
             "patch" => write::patch(context, found, body, sub.name).await,
             _ => Err(method_not_allowed()),
@@ -48,7 +48,7 @@ async fn binding(context: &Context<'_>, found: Found, body: RequestBody) -> ApiR
     let kind = GroupVersionKind::new("", "v1", "Binding");
     let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
     let call = context.call(found, "binding")?;
-    if !object.name().is_empty() && object.name() != call.name {
+    if object.name() != call.name {
         return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
     }
     context.registry().bind(&call, &object).await?;
@@ -67,7 +67,7 @@ pub async fn bind_named(context: &Context<'_>, binding: &Value) -> ApiResult<Res
 async fn eviction(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
     let kind = GroupVersionKind::new("policy", "v1", "Eviction");
     let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
-    if !object.name().is_empty() && object.name() != context.info.name {
+    if object.name() != context.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     let deletion = object.get("deleteOptions").cloned().unwrap_or(Value::Null);
@@ -84,14 +84,34 @@ async fn token(context: &Context<'_>, found: Found, body: RequestBody) -> ApiRes
     let registry = context.registry();
     let account = registry.get(found.resource, &context.info.namespace, &context.info.name)?.decode();
     let call = context.call(found, "token")?;
+    settle_token_owner(&kind, &mut object, &account)?;
     registry.admit_create(&call, &kind, &mut object).await?;
     let get = |resource: &GroupResource, namespace: &str, name: &str| {
         registry.read(&resource.group, &resource.resource, namespace, name)
     };
-    let answer = auth::token::token_request(&context.server.config.issuer, &account, object, get)?;
+    let mut answer = auth::token::token_request(&context.server.config.issuer, &account, object, get)?;
+    if call.dry_run {
+        // It would be as good as any other.
+        answer["status"]["token"] = "".into();
+    }
     let mut response = respond::value(StatusCode::CREATED, &answer, media)?;
     respond::add_warnings(response.headers_mut(), &warnings);
     Ok(response)
+}
+
+/// The request is for the account of the path, and says so in its answer.
+fn settle_token_owner(kind: &GroupVersionKind, request: &mut Value, account: &Value) -> ApiResult<()> {
+    let (wanted, actual) = (request.uid(), account.uid());
+    if !wanted.is_empty() && wanted != actual {
+        let resource = GroupResource::new(&*kind.group, &*kind.kind);
+        let why =
+            format!("the UID in the token request ({wanted}) does not match the UID of the service account ({actual})");
+        return Err(ApiError::conflict(&resource, account.name(), why));
+    }
+    let metadata = request.metadata_mut();
+    metadata.insert("uid".to_owned(), account.uid().into());
+    metadata.insert("creationTimestamp".to_owned(), apimachinery::time::now_rfc3339().into());
+    Ok(())
 }
 
 async fn scale(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
@@ -100,10 +120,14 @@ async fn scale(context: &Context<'_>, found: Found, body: RequestBody) -> ApiRes
     let call = context.call(found, "scale")?;
     let registry = context.registry();
     let scale = match context.info.verb {
-        "get" => registry.get_scale(found.resource, call.namespace, call.name)?,
+        "get" => {
+            reach_version(context).await?;
+            registry.get_scale(found.resource, call.namespace, call.name)?
+        }
         "update" => {
             let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
-            registry.update_scale(&call, Change::Replace(&object)).await?
+            let change = Change::Replace(Replacement { object: &object, check: &|_, _| Ok(()) });
+            registry.update_scale(&call, change).await?
         }
         _ => {
             let patch_type = patch::type_of(context)?;

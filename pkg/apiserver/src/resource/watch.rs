@@ -29,17 +29,19 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
 /// So much is gathered into one write if it is ready.
 const BATCH: usize = 32 * 1024;
 
-pub fn serve(context: &Context<'_>, found: Found) -> ApiResult<Response> {
+pub async fn serve(context: &Context<'_>, found: Found) -> ApiResult<Response> {
     let media = render::negotiate(context, found, true)?;
     let tables = table::Options::from_query(context, media.version)?;
     let query = options::watch(context, found)?;
     let timeout = context.query.number("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
     let timeout = timeout.map_or_else(random_timeout, Duration::from_secs);
     let encoder = Encoder { found, api_version: api_version(found), media, tables };
-    let events = match context.registry().watch(found.resource, context.scope(found), query) {
+    let registry = context.registry();
+    let reached = registry.reach_watch(&query).await;
+    let events = match reached.and_then(|()| registry.watch(found.resource, context.scope(found), query)) {
         Ok(watch) => Some(watch),
-        // What is too old is said in the stream, where clients look for it.
-        Err(error) if error.code() == 410 => {
+        // What is too old or still to come is said in the stream, where clients look for it.
+        Err(error) if matches!(error.code(), 410 | 504) => {
             let mut out = Vec::new();
             encoder.put_error(&error, &mut out);
             return Ok(respond::stream(stream_type(media), ResponseBody::full(out)));

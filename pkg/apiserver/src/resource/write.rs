@@ -7,7 +7,7 @@ use apimachinery::{ApiResult, GroupVersionKind};
 use auth::Attributes;
 use bytes::Bytes;
 use http::StatusCode;
-use registry::{Application, Call, Change, Found, Written};
+use registry::{Application, Call, Change, Found, Replacement, Written};
 use serde_json::Value;
 
 use super::render::tree_of;
@@ -46,22 +46,9 @@ pub async fn update(context: &Context<'_>, found: Found, body: RequestBody, sub:
     let media = negotiate(context.headers(), &context.query, true)?;
     let decode::Body { object, warnings } = decode::object(context, &kind_of(found), body).await?;
     let call = context.call(found, sub)?;
-    let guarded = escalation::Guarded::new(context, found);
-    let written = match &guarded {
-        // The check needs the old object, so it runs inside the update.
-        Some(guard) => {
-            let replace = |old: Value| guard.replaced(old, &object);
-            context.registry().update(&call, Change::Patch(&replace)).await
-        }
-        None => context.registry().update(&call, Change::Replace(&object)).await,
-    };
-    let written = match (written, &guarded) {
-        (Err(error), Some(_)) if error.reason() == "NotFound" && found.resource.strategy.allow_create_on_update => {
-            escalation::check(context, found, &object, None)?;
-            context.registry().update(&call, Change::Replace(&object)).await?
-        }
-        (written, _) => written?,
-    };
+    let check = |new: &Value, old: Option<&Value>| escalation::check(context, found, new, old);
+    let change = Change::Replace(Replacement { object: &object, check: &check });
+    let written = context.registry().update(&call, change).await?;
     answer(context, &call, found, written, media, warnings)
 }
 

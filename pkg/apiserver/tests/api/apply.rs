@@ -253,7 +253,8 @@ async fn identity_and_version_are_preconditions() {
          existing object was found"
     );
     let made = api.apply(&path, "fieldManager=a", &config_map("m", "v")).await.expect(201);
-    api.apply(&path, "fieldManager=a", &with("uid", "u")).await.refused(409);
+    let why = api.apply(&path, "fieldManager=a", &with("uid", "u")).await.refused(422);
+    assert_eq!(why, "ConfigMap \"m\" is invalid: metadata.uid: Invalid value: \"u\": field is immutable");
     let why = api.apply(&path, "fieldManager=a", &with("resourceVersion", "1")).await.refused(409);
     assert!(why.contains("the object has been modified"), "{why}");
     let live = api.apply(&path, "fieldManager=a", &with("resourceVersion", made.resource_version())).await.expect(200);
@@ -281,10 +282,13 @@ async fn keys_that_stand_twice_are_told_of() {
     let path = format!("{MAPS}/m");
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {key: a}\ndata: {key: b}\n";
     let why = api.apply_text(&path, "fieldManager=a&fieldValidation=Strict", text).await.refused(400);
-    assert_eq!(why, "error strict decoding YAML: duplicate field \"data\"");
+    assert_eq!(
+        why,
+        "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 5: key \"data\" already set in map"
+    );
     api.get(&path).await.refused(404);
     let answer = api.apply_text(&path, "fieldManager=a", text).await;
-    assert_eq!(answer.headers["warning"], "299 - \"duplicate field \\\"data\\\"\"");
+    assert_eq!(answer.headers["warning"], "299 - \"line 5: key \\\"data\\\" already set in map\"");
     assert_eq!(answer.expect(201)["data"], json!({ "key": "b" }));
     let answer = api.apply_text(&path, "fieldManager=a&fieldValidation=Ignore", text).await;
     assert_eq!(answer.headers.get("warning"), None);

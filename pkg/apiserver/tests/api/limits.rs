@@ -13,7 +13,7 @@ use crate::network::connect;
 use crate::support::{Api, MAPS, PATIENCE, config_map};
 
 /// A server within these bounds; answers its port.
-async fn serve(api: &Api, bounds: Bounds) -> u16 {
+pub async fn serve(api: &Api, bounds: Bounds) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = api.server.clone();
@@ -98,6 +98,27 @@ async fn a_body_that_does_not_come_costs_the_request_its_time() {
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     assert!(answer.contains("Timeout: request did not complete within the allotted timeout"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_byte_by_byte_gets_no_more_time() {
+    let api = Api::start().await;
+    let port = serve(&api, Bounds::default()).await;
+    let stream = connect(&api, port, b"h2", true).await;
+    let (mut h2, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let trickle = futures::stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let byte = http_body::Frame::data(bytes::Bytes::from_static(b" "));
+        Some((Ok::<_, std::convert::Infallible>(byte), ()))
+    });
+    let body = http_body_util::StreamBody::new(Box::pin(trickle));
+    let request = http::Request::post(format!("https://localhost{MAPS}?timeout=300ms")).body(body).unwrap();
+    let started = Instant::now();
+    let answer = tokio::time::timeout(PATIENCE, h2.send_request(request)).await.expect("an answer in time").unwrap();
+    assert_eq!(answer.status(), 504);
+    assert!(started.elapsed() >= Duration::from_millis(300));
 }
 
 #[tokio::test]
@@ -203,7 +224,7 @@ async fn the_timeout_parameter_is_read_as_upstream_reads_it() {
 }
 
 /// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     frame.extend([kind, flags]);
     frame.extend(stream.to_be_bytes());

@@ -494,3 +494,72 @@ async fn fields_that_a_kind_cannot_be_selected_by_are_refused_in_its_words() {
     let text = api.get("/api/v1/pods?labelSelector=a%3Db%3Dc").await.refused(400);
     assert_eq!(text, "found '=', expected: ',' or 'end of string'");
 }
+
+/// A revision that the next `writes` changes reach, as a client knows it that read from another server.
+async fn soon(api: &Api, writes: u64) -> u64 {
+    api.get(MAPS).await.expect(200).resource_version().parse::<u64>().unwrap() + writes
+}
+
+#[tokio::test]
+async fn reads_at_a_revision_to_come_wait_for_it() {
+    let (api, _) = prepared().await;
+    let watch = "watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    for (path, query) in [
+        (format!("{MAPS}/a"), ""),
+        (MAPS.to_owned(), ""),
+        (MAPS.to_owned(), "limit=2"),
+        (MAPS.to_owned(), "resourceVersionMatch=Exact"),
+        (MAPS.to_owned(), "resourceVersionMatch=NotOlderThan"),
+        (MAPS.to_owned(), watch),
+    ] {
+        let wanted = soon(&api, 2).await;
+        let path = format!("{path}?resourceVersion={wanted}&{query}");
+        let writes = async {
+            for value in ["x", "y"] {
+                let value = format!("{value}{wanted}");
+                api.merge(&format!("{MAPS}/a"), &json!({ "data": { "key": value } })).await.expect(200);
+            }
+        };
+        let (answer, ()) = futures::join!(api.get(&path), writes);
+        assert_eq!(answer.code, 200, "{path}: {answer:?}");
+        let text = String::from_utf8(answer.bytes.to_vec()).unwrap();
+        // The server may have written something of its own in between.
+        let seen = ["x", "y"].iter().any(|value| text.contains(&format!("{value}{wanted}")));
+        assert!(seen, "{path}: {text}");
+        assert!(!text.contains("ERROR"), "{path}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_revision_that_does_not_come_is_waited_for_three_seconds_or_as_long_as_the_request_may_take() {
+    let (api, _) = prepared().await;
+    let far = soon(&api, 1000).await;
+    let took = |started: std::time::Instant| started.elapsed().as_secs_f64();
+    let too_large = |status: &Value| {
+        let text = format!("Timeout: Too large resource version: {far}, current: ");
+        assert!(status.str_at("message").starts_with(&text), "{status}");
+        let cause = json!([{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }]);
+        assert_eq!((&status["code"], &status["reason"]), (&json!(504), &json!("Timeout")));
+        assert_eq!((&status["details"]["causes"], &status["details"]["retryAfterSeconds"]), (&cause, &json!(1)));
+    };
+    let one = format!("{MAPS}/a?resourceVersion={far}");
+    let many = format!("{MAPS}?resourceVersion={far}");
+    let initial = format!("{many}&watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+    let started = std::time::Instant::now();
+    let (read, list, deletion, watch) =
+        futures::join!(api.get(&one), api.get(&many), api.delete(&many), api.get(&initial));
+    assert!((2.9..6.0).contains(&took(started)), "{}", took(started));
+    for answer in [read, list, deletion] {
+        assert_eq!(answer.headers["retry-after"], "1");
+        too_large(&answer.expect(504));
+    }
+    let event = watch.expect(200);
+    assert_eq!(event["type"], "ERROR");
+    too_large(&event["object"]);
+    let started = std::time::Instant::now();
+    let text = api.get(&format!("{many}&timeout=100ms")).await.refused(504);
+    assert_eq!(text, "Timeout: request did not complete within the allotted timeout");
+    assert!(took(started) < 2.9);
+    let mut plain = api.watch(&format!("{many}&watch=1&timeoutSeconds=1")).await;
+    assert!(plain.next().await.is_none(), "who wants no initial events only hears of what comes after");
+}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use storage::{Change, NewObject, Storage, StorageError, StoredObject};
 
 use crate::errors::from_storage;
-use crate::{attributes, keys, metadata};
+use crate::{attributes, keys, managed, metadata};
 
 pub(super) const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
 pub(super) const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
@@ -114,6 +114,7 @@ impl Ledger {
                 "parentRef": { "resource": "services", "namespace": holder.namespace, "name": holder.name },
             },
         });
+        managed::own_made(self.row, &mut object);
         metadata::fill_system_fields(&mut object);
         object
     }

@@ -156,7 +156,7 @@ impl Registry {
             namespace,
             name: "",
             user: &UserInfo::new("system:apiserver", ["system:masters"]),
-            field_manager: "kube-apiserver",
+            field_manager: crate::managed::SERVER,
             dry_run: false,
             admission: &NoAdmission,
             warnings: std::sync::Mutex::default(),
