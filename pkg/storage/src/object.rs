@@ -1,5 +1,6 @@
 use std::sync::{Arc, LazyLock};
 
+use apimachinery::managed::Ordered;
 use bytes::Bytes;
 use mvcc::{Record, Revision};
 use prometheus_client::metrics::counter::Counter;
@@ -83,7 +84,7 @@ impl Writer {
     }
 
     fn value(&mut self, value: &Value) {
-        self.json(value);
+        self.json(&Ordered(value));
     }
 
     fn json(&mut self, value: &(impl serde::Serialize + ?Sized)) {
