@@ -27,6 +27,11 @@ impl Storage {
         self.node().leader()
     }
 
+    /// Whether this server is the only one: then what it has is always the newest, and [`Self::read_barrier`] is free.
+    pub fn is_alone(&self) -> bool {
+        self.node().is_alone()
+    }
+
     /// Whether the others said that this server was removed. To join again it needs an empty data directory.
     pub fn is_removed(&self) -> bool {
         self.node().is_removed()
