@@ -45,8 +45,11 @@ pub fn levels() -> Vec<Value> {
 
 /// All default schemas, the mandatory ones first.
 pub fn schemas() -> Vec<Value> {
-    let leases = || rule(&["get", "create", "update"], "coordination.k8s.io", &["leases"], false);
-    let kube_system = || account("*");
+    let kube_system = || {
+        json!({
+            "kind": "ServiceAccount", "serviceAccount": { "namespace": "kube-system", "name": "*" },
+        })
+    };
     let controllers = || user("system:kube-controller-manager");
     let scheduler = || user("system:kube-scheduler");
     vec![
@@ -59,28 +62,8 @@ pub fn schemas() -> Vec<Value> {
             100,
             "ByUser",
             vec![json!({
-                "subjects": [controllers(), scheduler(), kube_system()], "resourceRules": [leases()],
-            })],
-        ),
-        schema(
-            "endpoint-controller",
-            "workload-high",
-            150,
-            "ByUser",
-            vec![json!({
-                "subjects": [
-                    controllers(), account("endpoint-controller"), account("endpointslicemirroring-controller"),
-                ],
-                "resourceRules": [rule(&["get", "create", "update"], "", &["endpoints"], false)],
-            })],
-        ),
-        schema(
-            "workload-leader-election",
-            "leader-election",
-            200,
-            "ByUser",
-            vec![json!({
-                "subjects": [kube_system()], "resourceRules": [leases()],
+                "subjects": [controllers(), scheduler(), kube_system()],
+                "resourceRules": [rule(&["get", "create", "update"], "coordination.k8s.io", &["leases"], false)],
             })],
         ),
         schema(
@@ -117,10 +100,6 @@ fn schema(name: &str, level: &str, precedence: u32, distinguisher: &str, rules: 
 
 fn user(name: &str) -> Value {
     json!({ "kind": "User", "user": { "name": name } })
-}
-
-fn account(name: &str) -> Value {
-    json!({ "kind": "ServiceAccount", "serviceAccount": { "namespace": "kube-system", "name": name } })
 }
 
 fn groups(names: &[&str]) -> Value {

@@ -197,16 +197,17 @@ mod tests {
             (
                 UserInfo::new("system:kube-controller-manager", []),
                 ("update", "", "ns", "endpoints"),
-                "endpoint-controller",
-            ),
-            (
-                UserInfo::new("system:kube-controller-manager", []),
-                ("delete", "", "ns", "endpoints"),
                 "kube-controller-manager",
             ),
-            (account("kube-system:endpoint-controller"), ("get", "", "ns", "endpoints"), "endpoint-controller"),
             (account("kube-system:x"), ("get", "coordination.k8s.io", "x", "leases"), "system-leader-election"),
-            (account("kube-system:x"), ("get", "", "ns", "pods"), "kube-system-service-accounts"),
+            (
+                account("kube-system:x"),
+                ("delete", "coordination.k8s.io", "x", "leases"),
+                "kube-system-service-accounts",
+            ),
+            // Locks that are no leases are no longer told apart from other objects.
+            (account("kube-system:x"), ("update", "", "ns", "endpoints"), "kube-system-service-accounts"),
+            (account("kube-system:x"), ("update", "", "ns", "configmaps"), "kube-system-service-accounts"),
             (account("default:x"), ("get", "", "ns", "pods"), "service-accounts"),
         ];
         for (user, (verb, group, namespace, what), want) in &cases {

@@ -90,7 +90,6 @@ async fn every_cluster_has_upstreams_levels_and_schemas() {
     let schemas = api.get(&format!("{GROUP}/flowschemas")).await.expect(200);
     let want = [
         "catch-all",
-        "endpoint-controller",
         "exempt",
         "global-default",
         "kube-controller-manager",
@@ -101,7 +100,6 @@ async fn every_cluster_has_upstreams_levels_and_schemas() {
         "system-leader-election",
         "system-node-high",
         "system-nodes",
-        "workload-leader-election",
     ];
     assert_eq!(names(&schemas), want);
     for item in levels["items"].as_array().unwrap().iter().chain(schemas["items"].as_array().unwrap()) {
