@@ -7,6 +7,7 @@
 mod groups;
 pub mod inside;
 mod scenarios;
+mod together;
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -38,6 +39,8 @@ pub struct Host {
     holder: Child,
     /// `coracle server` or `coracle agent`.
     coracle: Option<Child>,
+    /// Its arguments.
+    launched: String,
 }
 
 /// The switch that all hosts are on.
@@ -82,7 +85,7 @@ impl Host {
         let said = holder.stdout.take().map(|mut out| out.read_exact(&mut ready));
         ensure!(matches!(said, Some(Ok(()))), "the host {name} did not come up");
         let address = format!("172.30.8.{}", 10 + number);
-        let host = Self { name: name.to_owned(), address, dir, groups, holder, coracle: None };
+        let host = Self { name: name.to_owned(), address, dir, groups, holder, coracle: None, launched: String::new() };
         host.plug_in(number)?;
         Ok(host)
     }
@@ -124,6 +127,7 @@ impl Host {
         let mut command = self.command(&binary());
         command.args(line.split(' ')).stdout(log.try_clone()?).stderr(log);
         self.coracle = Some(command.spawn().context("the coracle binary starts")?);
+        line.clone_into(&mut self.launched);
         Ok(())
     }
 
@@ -134,6 +138,11 @@ impl Host {
             Some(status) => bail!("coracle on {} ended with {status}: {}", self.name, self.log_tail(10)),
             None => Ok(()),
         }
+    }
+
+    /// The arguments of what was launched last.
+    pub fn launched(&self) -> &str {
+        &self.launched
     }
 
     /// The process that was launched.

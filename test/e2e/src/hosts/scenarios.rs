@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::Host;
+use super::{Host, together};
 use crate::kubectl::{Kubectl, eventually};
 
 pub type Scenario = fn() -> anyhow::Result<()>;
 
-pub const ALL: &[(&str, Scenario)] = &[("hosts_do_not_disturb_each_other", apart)];
+pub const ALL: &[(&str, Scenario)] = &[
+    ("hosts_do_not_disturb_each_other", apart),
+    ("one_server_and_two_agents", together::one_server_two_agents),
+    ("host_gateway_routes_between_nodes", together::one_server_two_agents_by_host_gateway),
+    ("three_servers_and_two_agents", together::three_servers_two_agents),
+];
 
 const READY: Duration = Duration::from_secs(90);
 
 /// Waits until so many nodes are Ready.
-fn wait_nodes(k: &Kubectl, hosts: &mut [Host], count: usize) -> anyhow::Result<()> {
+pub fn wait_nodes(k: &Kubectl, hosts: &mut [Host], count: usize) -> anyhow::Result<()> {
     let line = "get nodes -o 'jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}'";
     let outcome = eventually(READY, || {
         let statuses = k.run(line)?;
@@ -29,7 +34,7 @@ fn wait_nodes(k: &Kubectl, hosts: &mut [Host], count: usize) -> anyhow::Result<(
 }
 
 /// Runs with the hosts, and says what happened on them if that fails.
-fn explained(mut hosts: Vec<Host>, scenario: impl FnOnce(&mut [Host]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn explained(mut hosts: Vec<Host>, scenario: impl FnOnce(&mut [Host]) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let outcome = scenario(&mut hosts);
     if outcome.is_err() {
         if let Ok(k) = hosts[0].kubectl() {
