@@ -83,7 +83,7 @@ impl NetworkSetup {
             let range = change.new.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.clone());
             let Some(range) = range.filter(|range| current.as_ref() != Some(range)) else { continue };
             let pod_cidr: Ipv4Net = range.parse().with_context(|| format!("the node's podCIDR {range:?}"))?;
-            let options = self.options(pod_cidr, overlay::pod_mtu(&self.uplink, self.backend).await?);
+            let options = self.options(pod_cidr, overlay::pod_mtu(&self.uplink, self.backend).await);
             tokio::task::spawn_blocking(move || cni::configure(&options)).await??;
             tracing::info!(pod_cidr = range, "the pod network is set up");
             current = Some(range);

@@ -31,6 +31,8 @@ pub const VNI: u32 = 1;
 pub const PORT: u16 = 8472;
 /// What the outer headers of VXLAN take of a packet: Ethernet 14, IPv4 20, UDP 8, VXLAN 8.
 const VXLAN_OVERHEAD: u32 = 50;
+/// The usual MTU of links.
+const ETHERNET_MTU: u32 = 1500;
 /// Marks routes as ours (`ip route show proto 67`): neither the kernel nor a known routing daemon uses it.
 pub const PROTOCOL: u8 = 67;
 
@@ -136,8 +138,16 @@ pub async fn find_uplink(netlink: &Netlink, uplink: &Uplink) -> Result<(Link, Ip
 }
 
 /// The largest packet that pods may send, so that it still fits the way to another node. `None` on a machine whose only
-/// address is loopback, where the kernel's usual size will do.
-pub async fn pod_mtu(uplink: &Uplink, backend: Backend) -> Result<Option<u32>, Error> {
-    let (link, address) = find_uplink(&Netlink::open()?, uplink).await?;
-    Ok((!address.is_loopback()).then(|| link.mtu.saturating_sub(backend.overhead())))
+/// address is loopback, where the kernel's usual size will do. Pods run also where nothing is known of the way: then the
+/// usual size of links is assumed.
+pub async fn pod_mtu(uplink: &Uplink, backend: Backend) -> Option<u32> {
+    let found = async { find_uplink(&Netlink::open()?, uplink).await };
+    match found.await {
+        Ok((_, address)) if address.is_loopback() => None,
+        Ok((link, _)) => Some(link.mtu.saturating_sub(backend.overhead())),
+        Err(error) => {
+            tracing::warn!(%error, "pods of other nodes are out of reach");
+            Some(ETHERNET_MTU - backend.overhead())
+        }
+    }
 }
