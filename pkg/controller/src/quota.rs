@@ -1,9 +1,14 @@
 //! ResourceQuota status: admission charges what is created; what was deleted or has ended is counted off here.
 //!
 //! How much an object uses is the API server's rule. It comes in as [`QuotaUsage`], so that both count alike.
+//!
+//! Admission charges an object before it is stored, so a count in between misses it. Hence a status is lowered only if the
+//! quota did not change for a while before the count ([`SETTLE`]), and the write fails if it changed since. What goes wrong
+//! all the same, and what others write into a status, is mended by a count some time after every change ([`RECOUNT`]).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Change, ObjectKey, Scope, Source, Store, WorkQueue};
 use http::Request;
@@ -21,6 +26,10 @@ use crate::status::write_status;
 
 const NAME: &str = "resourcequota_primary";
 const WORKERS: usize = 5;
+/// By then what was charged is stored.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How long after a change of a status it is checked. However often it changes, it is counted no more often than this.
+const RECOUNT: Duration = Duration::from_secs(30);
 
 /// How objects count against quotas.
 pub trait QuotaUsage: Send + Sync {
@@ -58,6 +67,8 @@ struct Controller {
     served: Mutex<Vec<Resource>>,
     /// What is watched for deletions because some quota counts it.
     watched: Mutex<Watched>,
+    /// The resourceVersions of quotas that are to be lowered, when that was first seen.
+    settling: Mutex<HashMap<ObjectKey, String>>,
     context: Context,
 }
 
@@ -73,6 +84,7 @@ pub async fn run(context: Context, usage: Arc<dyn QuotaUsage>) -> Result<(), Err
         quotas: quotas.store(),
         served: Mutex::default(),
         watched: Mutex::new((HashSet::new(), JoinSet::new())),
+        settling: Mutex::default(),
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
@@ -80,9 +92,11 @@ pub async fn run(context: Context, usage: Arc<dyn QuotaUsage>) -> Result<(), Err
         let queue = controller.queue.clone();
         move |change: Change<ResourceQuota>| {
             let spec = |quota: &Option<Arc<ResourceQuota>>| quota.as_ref().and_then(|quota| quota.spec.clone());
-            // Charges by admission are not news.
+            // Charges by admission are no news, but they look like what anybody may write.
             if change.old.is_none() || spec(&change.old) != spec(&change.new) {
                 queue.add(change.key);
+            } else {
+                queue.add_after(change.key, RECOUNT);
             }
         }
     });
@@ -109,6 +123,16 @@ fn uses_may_change(group: &str, plural: &str) -> bool {
     group.is_empty() && matches!(plural, "services" | "persistentvolumeclaims")
 }
 
+/// Whether `next` has less of anything in use than `now` says.
+fn lowers(now: Option<&ResourceQuotaStatus>, next: &ResourceQuotaStatus) -> bool {
+    let amount = |quantity: &Quantity| apimachinery::quantity::Quantity::parse(&quantity.0).ok();
+    let used = now.and_then(|now| now.used.as_ref());
+    next.used.iter().flatten().any(|(name, next)| {
+        let now = used.and_then(|used| used.get(name)).and_then(amount);
+        now.is_some_and(|now| amount(next).is_none_or(|next| next < now))
+    })
+}
+
 impl Controller {
     fn enqueue_namespace(&self, namespace: &str) {
         for quota in self.quotas.list_namespace(namespace) {
@@ -117,7 +141,10 @@ impl Controller {
     }
 
     async fn sync(self: &Arc<Self>, key: ObjectKey) -> SyncResult {
-        let Some(quota) = self.quotas.get_key(&key) else { return Ok(None) };
+        let Some(quota) = self.quotas.get_key(&key) else {
+            self.settling.lock().remove(&key);
+            return Ok(None);
+        };
         if quota.metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
@@ -139,6 +166,13 @@ impl Controller {
             }
         }
         let status = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
+        let version = quota.metadata.resource_version.clone().unwrap_or_default();
+        if lowers(quota.status.as_ref(), &status)
+            && self.settling.lock().insert(key.clone(), version.clone()) != Some(version)
+        {
+            return Ok(Some(SETTLE));
+        }
+        self.settling.lock().remove(&key);
         write_status(&self.context.client, &*quota, status).await?;
         Ok(None)
     }
@@ -193,6 +227,25 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_is_lowered_if_less_of_anything_is_used() {
+        let status = |used: &[(&str, &str)]| ResourceQuotaStatus {
+            hard: None,
+            used: Some(
+                used.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect(),
+            ),
+        };
+        for (now, next, expected) in [
+            (None, status(&[("pods", "0")]), false),
+            (Some(status(&[("pods", "1")])), status(&[("pods", "1"), ("cpu", "2")]), false),
+            (Some(status(&[("pods", "1"), ("cpu", "1500m")])), status(&[("pods", "2"), ("cpu", "1")]), true),
+            (Some(status(&[("cpu", "1000m")])), status(&[("cpu", "1")]), false),
+            (Some(status(&[("memory", "1Gi")])), status(&[("memory", "1023Mi")]), true),
+        ] {
+            assert_eq!(lowers(now.as_ref(), &next), expected, "{now:?} {next:?}");
+        }
+    }
 
     #[test]
     fn a_charge_is_no_reason_to_count_again() {
