@@ -53,28 +53,24 @@ async fn stream_inner(
 ) -> io::Result<()> {
     let mut writer = Writer { options, left: options.limit_bytes, out };
     let watcher = if options.follow { Some(Watcher::new(path)?) } else { None };
-    let mut file = open(path)?;
+    let mut part = Part::open(path, options.tail_lines)?;
     // Lines of rotated parts come first, unless only the end is wanted.
-    let start = match options.tail_lines {
-        Some(lines) => tail_offset(&mut file, lines)?,
-        None => {
-            for part in rotate::parts(path) {
-                if !writer.whole_part(&part).await? {
-                    return Ok(());
-                }
+    if options.tail_lines.is_none() {
+        for part in rotate::parts(path) {
+            if !writer.whole_part(&part).await? {
+                return Ok(());
             }
-            0
         }
-    };
-    file.seek(SeekFrom::Start(start))?;
+    }
     let mut pending: Vec<u8> = Vec::new();
+    let Some(watcher) = &watcher else {
+        return read_on(&mut part.until_now(), &mut pending, &mut writer).await.map(drop);
+    };
+    let mut file = part.file;
     loop {
         if !read_on(&mut file, &mut pending, &mut writer).await? {
             return Ok(());
         }
-        let Some(watcher) = &watcher else {
-            return Ok(());
-        };
         if moved(&file, path) {
             // Rotated: what came before the rename was read above; go on in the new file.
             read_on(&mut file, &mut pending, &mut writer).await?;
@@ -98,6 +94,28 @@ fn open(path: &Path) -> io::Result<fs::File> {
     fs::File::open(path)
 }
 
+/// The log as it was when it was asked for: what a container writes meanwhile is read only by those who follow.
+struct Part {
+    /// At the first line that is wanted.
+    file: fs::File,
+    /// So many bytes were there.
+    length: u64,
+}
+
+impl Part {
+    fn open(path: &Path, tail_lines: Option<usize>) -> io::Result<Self> {
+        let mut file = open(path)?;
+        let end = file.metadata()?.len();
+        let start = tail_lines.map_or(Ok(0), |lines| tail_offset(&mut file, end, lines))?;
+        file.seek(SeekFrom::Start(start))?;
+        Ok(Self { file, length: end - start })
+    }
+
+    fn until_now(&mut self) -> impl io::Read {
+        (&mut self.file).take(self.length)
+    }
+}
+
 fn moved(file: &fs::File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     match (file.metadata(), fs::metadata(path)) {
@@ -107,7 +125,7 @@ fn moved(file: &fs::File, path: &Path) -> bool {
 }
 
 /// Reads to the end of the file and sends whole lines. False when the reader has had enough.
-async fn read_on(file: &mut fs::File, pending: &mut Vec<u8>, writer: &mut Writer<'_>) -> io::Result<bool> {
+async fn read_on(file: &mut impl io::Read, pending: &mut Vec<u8>, writer: &mut Writer<'_>) -> io::Result<bool> {
     let mut chunk = vec![0u8; CHUNK];
     loop {
         let count = file.read(&mut chunk)?;
@@ -181,13 +199,9 @@ fn rotate_bound() -> u64 {
     256 << 20
 }
 
-/// Where the last `lines` lines begin.
-fn tail_offset(file: &mut fs::File, lines: usize) -> io::Result<u64> {
-    let length = file.metadata()?.len();
-    if lines == 0 {
-        return Ok(length);
-    }
-    let (mut position, mut found) = (length, 0usize);
+/// Where the last `lines` lines before `end` begin. One that is not whole yet is none.
+fn tail_offset(file: &mut fs::File, end: u64, lines: usize) -> io::Result<u64> {
+    let (mut position, mut found) = (end, 0usize);
     let mut chunk = vec![0u8; CHUNK];
     while position > 0 {
         let size = CHUNK.min(usize::try_from(position).unwrap_or(CHUNK));
@@ -196,15 +210,11 @@ fn tail_offset(file: &mut fs::File, lines: usize) -> io::Result<u64> {
         let part = chunk.get_mut(..size).unwrap_or_default();
         file.read_exact(part)?;
         for (at, _) in part.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
-            let end = position + at as u64 + 1;
-            // The newline of the last line itself does not begin another.
-            if end == length {
-                continue;
+            // The first newline from the end closes the last line, the next begins it.
+            if found == lines {
+                return Ok(position + at as u64 + 1);
             }
             found += 1;
-            if found == lines {
-                return Ok(end);
-            }
         }
     }
     Ok(0)
@@ -281,6 +291,36 @@ mod tests {
         let since = Options { since, timestamps: true, ..base.clone() };
         assert_eq!(read(&path, since).await, "2026-01-01T00:00:04.000000000Z line4\n");
         assert_eq!(read(&path, Options { only_stderr: Some(true), ..base }).await, "old\n");
+    }
+
+    #[tokio::test]
+    async fn the_end_is_where_it_was_when_it_was_asked_for() {
+        use std::io::Write as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0.log");
+        fs::write(&path, log(3)).expect("written");
+        let mut grows = fs::OpenOptions::new().append(true).open(&path).expect("opened");
+        for (tail_lines, want) in
+            [(Some(1), "line2\n"), (Some(2), "line1\nline2\n"), (Some(9), "line0\nline1\nline2\n"), (Some(0), "")]
+        {
+            let mut part = Part::open(&path, tail_lines).expect("opened");
+            let before = fs::metadata(&path).expect("there").len();
+            grows.write_all(b"2026-01-01T00:01:00Z stdout F more\n").expect("written");
+            let (out, mut receiver) = mpsc::channel(QUEUE);
+            let options = Options { tail_lines, ..Options::default() };
+            let mut writer = Writer { options: &options, left: None, out: &out };
+            read_on(&mut part.until_now(), &mut Vec::new(), &mut writer).await.expect("read");
+            drop(out);
+            let mut text = Vec::new();
+            while let Some(piece) = receiver.recv().await {
+                text.extend(piece.expect("read"));
+            }
+            assert_eq!(String::from_utf8_lossy(&text), want, "{tail_lines:?}");
+            grows.set_len(before).expect("cut");
+        }
+        grows.write_all(b"2026-01-01T00:01:00Z stdout F half a li").expect("written");
+        let last = Options { tail_lines: Some(1), ..Options::default() };
+        assert_eq!(read(&path, last).await, "line2\n", "a line that is not whole yet does not count");
     }
 
     #[tokio::test]
