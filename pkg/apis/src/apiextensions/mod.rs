@@ -3,6 +3,7 @@
 mod defaults;
 mod definition;
 mod format;
+mod path;
 mod schema;
 mod service;
 mod standard;

@@ -4,6 +4,7 @@
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use super::path::{self, Brackets};
 use super::schema::{EMBEDDED, PRESERVE};
 use crate::tree::Tree;
 
@@ -67,7 +68,7 @@ pub fn standard(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where)
     list_type(errors, at, schema);
     no_null_items(errors, at, schema);
     for (i, rule) in schema.list("x-kubernetes-validations").iter().enumerate() {
-        validation_rule(errors, &at.child("x-kubernetes-validations").index(i), rule);
+        validation_rule(errors, &at.child("x-kubernetes-validations").index(i), schema, rule);
     }
 }
 
@@ -226,8 +227,8 @@ fn no_null_items(errors: &mut ErrorList, at: &Path, schema: &Value) {
     }
 }
 
-/// What a CEL rule says besides the expression.
-fn validation_rule(errors: &mut ErrorList, at: &Path, rule: &Value) {
+/// What a CEL rule of `schema` says besides the expression.
+fn validation_rule(errors: &mut ErrorList, at: &Path, schema: &Value, rule: &Value) {
     const REASONS: &[&str] = &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
     let has_newlines = |text: &str| text.contains(['\n', '\r']);
     let (expression, message) = (rule.text("rule").trim(), rule.text("message"));
@@ -253,5 +254,8 @@ fn validation_rule(errors: &mut ErrorList, at: &Path, rule: &Value) {
     }
     if has_newlines(path) {
         errors.push(Error::invalid(&path_at, path, "fieldPath must not contain line breaks"));
+    }
+    if path::find(schema, path, Brackets::Allowed).is_err() {
+        errors.push(Error::invalid(&path_at, path, "fieldPath must be a valid path"));
     }
 }

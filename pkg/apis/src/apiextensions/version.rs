@@ -6,6 +6,7 @@
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use super::path::{self, Brackets};
 use super::schema;
 use crate::check;
 use crate::tree::Tree;
@@ -26,7 +27,9 @@ pub fn validate(errors: &mut ErrorList, at: &Path, version: &Value, spec: &Value
     scale(errors, &at.child("subresources").child("scale"), own("subresources"));
     columns(errors, &at.child("additionalPrinterColumns"), own("additionalPrinterColumns"));
     if shared(spec, "selectableFields").is_null() {
-        selectable(errors, &at.child("selectableFields"), version);
+        // As upstream says it, although it means the opposite.
+        let why = "selectableFields may only be set when version.schema.openAPIV3Schema is not included";
+        selectable(errors, &at.child("selectableFields"), version, why);
     }
 }
 
@@ -37,7 +40,8 @@ pub fn common(errors: &mut ErrorList, at: &Path, spec: &Value) {
     scale(errors, &at.child("subresources").child("scale"), shared(spec, "subresources"));
     columns(errors, &at.child("additionalPrinterColumns"), shared(spec, "additionalPrinterColumns"));
     if let (false, Some(first)) = (shared(spec, "selectableFields").is_null(), spec.list("versions").first()) {
-        selectable(errors, &at.child("selectableFields"), first);
+        let why = "selectableFields may only be set when validations.schema is included";
+        selectable(errors, &at.child("selectableFields"), first, why);
     }
 }
 
@@ -115,20 +119,27 @@ fn columns(errors: &mut ErrorList, at: &Path, columns: &Value) {
     }
 }
 
-/// Fields that objects can be selected by: scalars of the schema.
-fn selectable(errors: &mut ErrorList, at: &Path, version: &Value) {
+/// Fields that objects can be selected by: scalars of the schema. `why`: what is said of fields without a schema.
+fn selectable(errors: &mut ErrorList, at: &Path, version: &Value, why: &str) {
     const FIELDS_MAX: usize = 8;
-    let schema = version.field("schema").field("openAPIV3Schema");
+    let (schema, fields) = (version.field("schema").field("openAPIV3Schema"), version.list("selectableFields"));
+    if schema.is_null() && !fields.is_empty() {
+        errors.push(Error::invalid(at, "", why));
+        return;
+    }
     let mut seen: Vec<&str> = Vec::new();
-    for (i, field) in version.list("selectableFields").iter().enumerate() {
+    for (i, field) in fields.iter().enumerate() {
         let (at, path) = (at.index(i).child("jsonPath"), field.text("jsonPath"));
         if path.is_empty() {
             errors.push(Error::required(&at, ""));
             continue;
         }
-        let Some(target) = field_of(schema, path) else {
-            errors.push(Error::invalid(&at, path, "is an invalid path: does not refer to a valid field"));
-            continue;
+        let target = match path::find(schema, path, Brackets::Forbidden) {
+            Ok(target) => target,
+            Err(why) => {
+                errors.push(Error::invalid(&at, path, format!("is an invalid path: {why}")));
+                continue;
+            }
         };
         if path == ".metadata" || path.starts_with(".metadata.") {
             errors.push(Error::invalid(&at, path, "must not point to fields in metadata"));
@@ -147,9 +158,4 @@ fn selectable(errors: &mut ErrorList, at: &Path, version: &Value) {
     if seen.len() > FIELDS_MAX {
         errors.push(Error::too_many(at, seen.len(), FIELDS_MAX));
     }
-}
-
-fn field_of<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
-    let names = path.strip_prefix('.')?.split('.');
-    names.into_iter().try_fold(schema, |schema, name| schema.get("properties")?.get(name))
 }

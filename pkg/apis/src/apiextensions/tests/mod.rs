@@ -195,6 +195,21 @@ fn subresources_columns_and_selectable_fields() {
             ],
         ),
         (
+            format!("spec.versions[0].schema = null ; {}", select("{\"jsonPath\":\".spec.size\"}")),
+            &[
+                "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+                "spec.selectableFields: Invalid value: \"\": selectableFields may only be set when validations.schema is \
+                 included",
+            ],
+        ),
+        (
+            select("{\"jsonPath\":\".spec['size']\"}"),
+            &[
+                "spec.selectableFields[0].jsonPath: Invalid value: \".spec['size']\": is an invalid path: array notation \
+                 is not allowed",
+            ],
+        ),
+        (
             format!(
                 "{} ; spec.versions[0].schema.openAPIV3Schema.properties.metadata = \
                  {{\"type\":\"object\",\"properties\":{{\"name\":{{\"type\":\"string\"}}}}}}",

@@ -304,18 +304,43 @@ fn rules_of_the_schema_say_what_is_wrong() {
             "reason: Unsupported value: \"Because\": supported values: \"FieldValueDuplicate\", \"FieldValueForbidden\", \
              \"FieldValueInvalid\", \"FieldValueRequired\"",
         ),
-        (
-            json!({ "rule": "true", "fieldPath": ".a\n" }),
-            "fieldPath: Invalid value: \".a\\n\": fieldPath must not contain line breaks",
-        ),
-        (
-            json!({ "rule": "true", "fieldPath": " " }),
-            "fieldPath: Invalid value: \" \": fieldPath must be non-empty if specified",
-        ),
     ];
     assert_eq!(errors_of(rule(json!({ "rule": "true", "message": "m" }))), [""; 0]);
     for (schema, want) in cases {
         assert_eq!(errors_of(rule(schema.clone())), [format!(".{at}.{want}")], "{schema}");
+    }
+}
+
+#[test]
+fn rules_blame_fields_that_the_schema_has() {
+    const NONE: &str = "fieldPath must be a valid path";
+    for (path, want) in [
+        ("", &[] as &[&str]),
+        (".size", &[]),
+        (".parts['a.b'].c", &[]),
+        (".names.anybody", &[]),
+        (".other", &[NONE]),
+        ("size", &[NONE]),
+        (".sizes[0]", &[NONE]),
+        (".size\n", &["fieldPath must not contain line breaks", NONE]),
+        (" ", &["fieldPath must be non-empty if specified", NONE]),
+    ] {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "size": { "type": "integer" },
+                "sizes": { "type": "array", "items": { "type": "integer" } },
+                "names": { "type": "object", "additionalProperties": { "type": "string" } },
+                "parts": { "type": "object", "properties": {
+                    "a.b": { "type": "object", "properties": { "c": { "type": "string" } } },
+                } },
+            },
+            "x-kubernetes-validations": [{ "rule": "true", "fieldPath": path }],
+        });
+        let shown = json!(path);
+        let at = format!(".x-kubernetes-validations[0].fieldPath: Invalid value: {shown}");
+        let want: Vec<String> = want.iter().map(|why| format!("{at}: {why}")).collect();
+        assert_eq!(errors_of(schema), want, "{path}");
     }
 }
 
