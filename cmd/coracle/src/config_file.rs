@@ -12,21 +12,26 @@ use serde_json::Value;
 use crate::options::Cli;
 
 const DEFAULT_PATH: &str = "/etc/coracle/config.yaml";
+/// The commands that read it.
+const COMMANDS: [&str; 2] = ["server", "agent"];
 /// A configuration is small; more than this is a mistaken file name.
 const SIZE_MAX: u64 = 1 << 20;
 
 /// The command line with the keys of the configuration file inserted as flags right after the subcommand.
 pub fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
-    if arguments.get(1).is_none_or(|command| command != "server") {
+    // What a server and an agent share is a key for both: one file may describe every machine of a cluster.
+    let command = arguments.get(1).and_then(|command| command.to_str()).unwrap_or("");
+    if !COMMANDS.contains(&command) || arguments.get(2).is_some_and(|action| action == "remove") {
         return Ok(arguments);
     }
+    let own = flag_names(command);
     let (path, explicit) = config_path(&arguments);
     let files = files(&path, explicit)?;
     let settings = merged(&files)?;
     let given = given_flags(&arguments);
     let mut expanded: Vec<OsString> = arguments[..2].to_vec();
     for (key, (value, file)) in settings {
-        if given.contains(&key) {
+        if given.contains(&key) || !own.contains(&key) {
             continue;
         }
         expanded.extend(flags(&key, &value).with_context(|| file.display().to_string())?);
@@ -110,18 +115,24 @@ fn list(value: Value) -> Vec<Value> {
     }
 }
 
-/// Refuses a key that is no flag of `coracle server`, and names the nearest one.
+/// The flags of a command, without the one that names the file.
+fn flag_names(command: &str) -> Vec<String> {
+    let cli = Cli::command();
+    let found = cli.find_subcommand(command);
+    let names = found.into_iter().flat_map(|command| command.get_arguments().filter_map(|a| a.get_long()));
+    names.filter(|name| *name != "config").map(str::to_owned).collect()
+}
+
+/// Refuses a key that is a flag of no command, and names the nearest one.
 fn known(key: &str) -> anyhow::Result<()> {
-    let command = Cli::command();
-    let server = command.find_subcommand("server").ok_or_else(|| anyhow!("no server command"))?;
-    let names: Vec<&str> = server.get_arguments().filter_map(|a| a.get_long()).filter(|n| *n != "config").collect();
-    if names.contains(&key) {
+    let names: Vec<String> = COMMANDS.iter().flat_map(|command| flag_names(command)).collect();
+    if names.iter().any(|name| name == key) {
         return Ok(());
     }
     let nearest = names.iter().min_by_key(|name| distance(name, key)).filter(|name| distance(name, key) <= 4);
     match nearest {
         Some(name) => bail!("unknown key {key:?}; did you mean {name:?}?"),
-        None => bail!("unknown key {key:?}; `coracle server --help` lists all"),
+        None => bail!("unknown key {key:?}; `coracle server --help` and `coracle agent --help` list all"),
     }
 }
 
@@ -148,6 +159,8 @@ fn given_flags(arguments: &[OsString]) -> Vec<String> {
         .filter_map(|a| match a.to_str()? {
             "-d" => Some("data-dir".to_owned()),
             "-o" => Some("write-kubeconfig".to_owned()),
+            "-s" => Some("server".to_owned()),
+            "-t" => Some("token".to_owned()),
             text => long(text),
         })
         .collect()
@@ -176,7 +189,11 @@ mod tests {
             std::fs::write(dir.path().join(name), text).expect("the file is written");
         }
         let config = format!("--config={}", dir.path().join("config.yaml").display());
-        let mut arguments = vec!["coracle", "server", config.as_str()];
+        let (command, extra) = match extra.split_first() {
+            Some((command, rest)) if COMMANDS.contains(command) => (*command, rest),
+            _ => ("server", extra),
+        };
+        let mut arguments = vec!["coracle", command, config.as_str()];
         arguments.extend(extra);
         let expanded = expand(arguments.into_iter().map(OsString::from).collect())?;
         Ok(expanded
@@ -198,6 +215,13 @@ mod tests {
             flags,
             ["--disable-agent", "--https-listen-port=8443", "--tls-san=a.example", "--tls-san=b.example"]
         );
+    }
+
+    #[test]
+    fn an_agent_takes_what_is_a_flag_of_agents() {
+        let files = [("config.yaml", "https-listen-port: 7443\nnode-label: [a=b]\nserver: https://s:6443\n")];
+        let flags = expand_with(&files, &["agent"]).expect("the file is good");
+        assert_eq!(flags, ["--node-label=a=b", "--server=https://s:6443"]);
     }
 
     #[test]

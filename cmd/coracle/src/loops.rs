@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use client::Client;
 use client::election::Timings;
 use component_base::Shutdown;
+use tokio::task::JoinHandle;
 
 use crate::identity;
 use crate::options::{ControllerOptions, LoopOptions};
@@ -14,7 +15,10 @@ use crate::options::{ControllerOptions, LoopOptions};
 /// `coracle scheduler`
 pub async fn scheduler(options: LoopOptions) -> anyhow::Result<()> {
     let client = connect(&options.kubeconfig, "kube-scheduler").await?;
-    until_signal(move |shutdown| start_scheduler(client, identity::lease_identity(), &shutdown)).await
+    until_signal(move |shutdown| {
+        start_scheduler(client, identity::lease_identity(), Timings::default(), &shutdown);
+    })
+    .await
 }
 
 /// `coracle controller-manager`
@@ -34,15 +38,18 @@ pub async fn controllers(options: ControllerOptions) -> anyhow::Result<()> {
         // The keys stay with the servers.
         signers: None,
     };
-    until_signal(move |shutdown| start_controllers(controllers, &shutdown)).await
+    until_signal(move |shutdown| {
+        start_controllers(controllers, Timings::default(), &shutdown);
+    })
+    .await
 }
 
-pub fn start_scheduler(client: Client, identity: String, shutdown: &Shutdown) {
-    let config = scheduler::Config { client, identity, timings: Timings::default() };
-    shutdown.spawn(scheduler::run(config, shutdown.clone()));
+pub fn start_scheduler(client: Client, identity: String, timings: Timings, shutdown: &Shutdown) -> JoinHandle<()> {
+    shutdown.spawn(scheduler::run(scheduler::Config { client, identity, timings }, shutdown.clone()))
 }
 
 /// What the controllers need to know.
+#[derive(Clone)]
 pub struct Controllers {
     pub client: Client,
     pub client_for: Option<controller::ClientFor>,
@@ -53,7 +60,7 @@ pub struct Controllers {
     pub signers: Option<controller::Signers>,
 }
 
-pub fn start_controllers(options: Controllers, shutdown: &Shutdown) {
+pub fn start_controllers(options: Controllers, timings: Timings, shutdown: &Shutdown) -> JoinHandle<()> {
     let config = controller::Config {
         client: options.client,
         client_for: options.client_for,
@@ -61,12 +68,12 @@ pub fn start_controllers(options: Controllers, shutdown: &Shutdown) {
         cluster_cidr: Some(options.cluster_cidr),
         identity: options.identity,
         root_ca_pem: options.root_ca_pem,
-        timings: Timings::default(),
+        timings,
         quota_usage: Some(Arc::new(crate::quota::AdmissionUsage)),
         signers: options.signers,
     };
     let stop = shutdown.clone();
-    component_base::task::supervise("controllers", shutdown, move || controller::run(config.clone(), stop.clone()));
+    component_base::task::supervise("controllers", shutdown, move || controller::run(config.clone(), stop.clone()))
 }
 
 async fn connect(kubeconfig: &Path, agent: &str) -> anyhow::Result<Client> {
@@ -78,7 +85,8 @@ async fn connect(kubeconfig: &Path, agent: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-fn ca_of(kubeconfig: &Path) -> anyhow::Result<String> {
+/// The certificates by which a kubeconfig knows its servers, PEM.
+pub fn ca_of(kubeconfig: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(kubeconfig)?;
     let config: serde_json::Value = serde_saphyr::from_str(&text)?;
     let data = config["clusters"][0]["cluster"]["certificate-authority-data"].as_str();

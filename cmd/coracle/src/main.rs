@@ -2,23 +2,35 @@
 //!
 //! Start reading at [`server`]; [`options`] is the table of flags.
 
+mod agent;
+mod certificates;
 mod check;
 mod config_file;
+mod door;
+mod host;
 mod identity;
+mod joiner;
 mod loops;
 mod network;
 mod node;
 mod options;
 mod passthrough;
+mod peers;
 mod quota;
+mod removal;
 mod server;
+mod status;
+mod terms;
+mod token;
+mod version;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::options::{Cli, Command};
+use crate::options::joining::ServerAction;
+use crate::options::{Cli, Command, ServerOptions};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -39,7 +51,13 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let arguments = config_file::expand(std::env::args_os().collect())?;
     match Cli::parse_from(arguments).command {
+        Command::Server(ServerOptions { action: Some(ServerAction::Remove { admin, name }), .. }) => {
+            on_runtime("warn", async move { status::remove(&admin, &name).await })
+        }
+        Command::Status(admin) => on_runtime("warn", async move { status::run(&admin).await }),
         Command::Server(options) => on_runtime(&options.common.log_level.clone(), server::run(options)),
+        Command::Agent(options) => on_runtime(&options.common.log_level.clone(), agent::run(options)),
+        Command::Token(arguments) => on_runtime("warn", token::run(arguments.command)),
         Command::Scheduler(options) => on_runtime(&options.log_level.clone(), loops::scheduler(options)),
         Command::ControllerManager(options) => on_runtime(&options.run.log_level.clone(), loops::controllers(options)),
         Command::Kubectl(arguments) => passthrough::kubectl(&arguments),

@@ -10,8 +10,7 @@ use component_base::task::supervise;
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 
-use crate::node::runtime_options;
-use crate::server::Site;
+use crate::node::{Site, runtime_options};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 

@@ -3,18 +3,60 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, bail};
-use apimachinery::UserInfo;
 use client::{Client, Informers, Scope};
 use component_base::Shutdown;
 use component_base::task::supervise;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::{Api, Patch, PatchParams};
 
-use crate::server::Site;
+use crate::options::{CommonOptions, NetworkOptions, NodeOptions};
 use crate::{check, identity, network};
 
+/// What is known of a node and its cluster, with a server in this process or without.
+pub struct Site {
+    pub options: Settings,
+    pub node_name: String,
+    pub node_ip: IpAddr,
+}
+
+/// Its flags; those about the network are the server's.
+pub struct Settings {
+    pub common: CommonOptions,
+    pub network: NetworkOptions,
+    pub node: NodeOptions,
+    /// Where the node's own API listens.
+    pub bind_address: IpAddr,
+    /// Packaged parts that are left out.
+    pub disable: Vec<String>,
+}
+
+/// How the parts of a node reach the API, each as itself.
+pub struct Clients {
+    pub kubelet: Client,
+    pub proxy: Client,
+    pub dns: Client,
+}
+
+/// What the node's own API presents, and whose clients it knows.
+pub struct Serving {
+    pub identity: pki::Identity,
+    pub client_ca: pki::CertificateDer<'static>,
+}
+
+/// The node's name: as given, else the host's, and fit for a Node.
+pub fn name(given: Option<&str>) -> anyhow::Result<String> {
+    let name = match given {
+        Some(name) => name.to_owned(),
+        None => identity::host_name()?,
+    };
+    if let Some(problem) = apimachinery::validation::is_dns1123_subdomain(&name).first() {
+        bail!("the node name {name:?} cannot be used: {problem}; give another with --node-name");
+    }
+    Ok(name)
+}
+
 /// What a node that also runs the control plane is labelled with, as k3s does.
-const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
+pub const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 
 /// A node whose flags and machine were looked at and do.
 pub struct Plan {
@@ -60,21 +102,15 @@ impl Plan {
     }
 
     /// Starts all parts; they wait for what they need by themselves.
-    pub fn start(self, site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> anyhow::Result<()> {
-        let user = UserInfo::new(format!("system:node:{}", site.node_name), ["system:nodes"]);
-        let client = identity::in_process(server, "kubelet", user);
-        network::start_pods(site, &client, shutdown)?;
-        start_role_label(site, server, shutdown);
-        start_kubelet(self, site, client, shutdown)?;
+    pub fn start(self, site: &Site, clients: Clients, serving: &Serving, shutdown: &Shutdown) -> anyhow::Result<()> {
+        network::start_pods(site, &clients.kubelet, shutdown)?;
+        start_kubelet(self, site, clients.kubelet, serving, shutdown)?;
         let disabled = |part: &str| site.options.disable.iter().any(|disabled| disabled == part);
         if !disabled("proxy") {
-            let client = identity::in_process(server, "kube-proxy", UserInfo::new("system:kube-proxy", []));
-            network::start_proxy(site, client, shutdown);
+            network::start_proxy(site, clients.proxy, shutdown);
         }
         if !disabled("dns") {
-            let account = "system:serviceaccount:kube-system:coredns";
-            let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
-            network::start_dns(site, identity::in_process(server, "coredns", UserInfo::new(account, groups)), shutdown);
+            network::start_dns(site, clients.dns, shutdown);
         }
         Ok(())
     }
@@ -92,20 +128,15 @@ pub fn runtime_options(site: &Site) -> kubelet::containerd::Options {
     }
 }
 
-fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -> anyhow::Result<()> {
+fn start_kubelet(
+    plan: Plan,
+    site: &Site,
+    client: Client,
+    serving: &Serving,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let (options, agent) = (&site.options, site.options.common.data_dir.join("agent"));
-    let sans = pki::Sans {
-        hostnames: vec![site.node_name.clone(), "localhost".into()],
-        ips: vec![site.node_ip, IpAddr::from([127, 0, 0, 1])],
-    };
-    let leaf = site.pki.server_leaf(
-        "serving-kubelet",
-        &format!("system:node:{}", site.node_name),
-        &["system:nodes"],
-        &sans,
-    )?;
-    let identity = pki::Identity::new(&leaf)?;
-    let tls = pki::tls::server_config(&identity, pki::tls::roots([site.pki.client_ca().cert()])?)?;
+    let tls = pki::tls::server_config(&serving.identity, pki::tls::roots([&serving.client_ca])?)?;
     let mut config = kubelet::Config::new(&site.node_name, agent.join("kubelet"), plan.runtime);
     config.client = Some(client);
     config.node_ips = vec![site.node_ip];
@@ -117,7 +148,7 @@ fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -
     config.node_taints = plan.taints;
     config.max_pods = options.node.max_pods;
     config.server = Some(kubelet::config::Server {
-        address: options.api.bind_address,
+        address: options.bind_address,
         port: options.node.kubelet_port,
         tls: tls.into(),
     });
@@ -126,11 +157,10 @@ fn start_kubelet(plan: Plan, site: &Site, client: Client, shutdown: &Shutdown) -
     Ok(())
 }
 
-/// Labels the node with its role. A node may not do that itself (NodeRestriction), so the server does.
-fn start_role_label(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) {
-    let client = identity::in_process(server, "coracle", UserInfo::new("system:coracle-server", ["system:masters"]));
+/// Labels the node with its role. A node may not do that itself (NodeRestriction), so the server does, as `client`.
+pub fn start_role_label(name: &str, client: Client, shutdown: &Shutdown) {
     let informers = Informers::new(client.clone(), shutdown.clone());
-    let name = site.node_name.clone();
+    let name = name.to_owned();
     supervise("node role", shutdown, move || label_role(client.clone(), informers.clone(), name.clone()));
 }
 

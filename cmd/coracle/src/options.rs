@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod joining;
+
+pub use joining::{AgentOptions, MemberOptions, TokenArguments};
+
 #[derive(Debug, Parser)]
 #[command(name = "coracle", version, about = "A lightweight Kubernetes cluster in one binary", max_term_width = 100)]
 #[command(after_help = "Start a one-node cluster: coracle server. Then: coracle kubectl get nodes")]
@@ -18,6 +22,12 @@ pub struct Cli {
 pub enum Command {
     /// Run the control plane, and a node unless --disable-agent is given
     Server(ServerOptions),
+    /// Run a node of a cluster whose servers are elsewhere
+    Agent(AgentOptions),
+    /// Show the servers of the cluster, and who is missing
+    Status(joining::AdminOptions),
+    /// Make, list, delete and replace the tokens with which machines join
+    Token(TokenArguments),
     /// Run the scheduler alone against an API server
     Scheduler(LoopOptions),
     /// Run the controllers alone against an API server
@@ -35,13 +45,18 @@ pub enum Command {
 }
 
 #[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ServerOptions {
+    #[command(subcommand)]
+    pub action: Option<joining::ServerAction>,
     #[command(flatten)]
     pub common: CommonOptions,
     #[command(flatten)]
     pub api: ApiOptions,
     #[command(flatten)]
     pub network: NetworkOptions,
+    #[command(flatten)]
+    pub member: MemberOptions,
     #[command(flatten)]
     pub node: NodeOptions,
     /// Do not run a node in this process
@@ -194,6 +209,20 @@ pub struct CheckOptions {
     /// Folder that is to hold all state
     #[arg(long, short = 'd', value_name = "DIR", default_value = "/var/lib/coracle")]
     pub data_dir: PathBuf,
+}
+
+impl Default for NetworkOptions {
+    /// What the flags are by default.
+    fn default() -> Self {
+        let (cluster, service) = (Ipv4Addr::new(10, 42, 0, 0), Ipv4Addr::new(10, 43, 0, 0));
+        Self {
+            cluster_cidr: ipnet::Ipv4Net::new_assert(cluster, 16),
+            service_cidr: ipnet::Ipv4Net::new_assert(service, 16),
+            service_node_port_range: (30_000, 32_767),
+            cluster_dns: None,
+            cluster_domain: "cluster.local".to_owned(),
+        }
+    }
 }
 
 impl NetworkOptions {

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,35 +12,56 @@ use component_base::clock::SystemClock;
 use pki::{Kubeconfig, Pki, UserAuth};
 use tokio::net::TcpListener;
 
+use crate::joiner::{self, Joiner};
 use crate::options::ServerOptions;
-use crate::{identity, loops, node};
+use crate::{host, identity, loops, node, peers, removal, terms, token};
 
 /// How long an orderly end may take.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Paths that anyone may read.
-const ANONYMOUS_PATHS: &[&str] = &["/livez", "/readyz", "/healthz", "/version"];
+const ANONYMOUS_PATHS: &[&str] =
+    &["/livez", "/readyz", "/healthz", "/version", auth::bootstrap::joining::AUTHORITY_PATH];
 
 /// What the parts of a server share.
 pub struct Site {
-    pub options: ServerOptions,
+    pub options: Arc<ServerOptions>,
     pub node_name: String,
     pub node_ip: IpAddr,
     pub pki: Pki,
+    /// With which other servers join.
+    pub token: pki::JoinToken,
+    /// It was given on the command line.
+    pub explicit_token: bool,
+}
+
+impl Site {
+    /// Where other machines reach this server.
+    pub fn advertised(&self) -> IpAddr {
+        self.options.api.advertise_address.unwrap_or(self.node_ip)
+    }
 }
 
 pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     options.network.check().map_err(anyhow::Error::msg)?;
-    let site = Arc::new(prepare(options)?);
-    let node = match site.options.disable_agent {
+    let node_name = node::name(options.node.node_name.as_deref())?;
+    let node_ip = options.node.node_ip.unwrap_or_else(identity::own_address);
+    let machine = node_site(&options, &node_name, node_ip);
+    let plan = match options.disable_agent {
         true => None,
-        false => Some(node::Plan::check(&site).await?),
+        false => Some(node::Plan::check(&machine).await?),
     };
-    let listener = listen(&site).await?;
+    // What another process may hold is found out before anything is written.
+    let listener = listen(&options).await?;
+    let peer_listener = peers::listen(&options).await?;
+    let joiner = begin_join(&options, &node_name).await?;
+    let site = Arc::new(prepare(options, node_name, node_ip)?);
     // The loops end first: they still have Leases to release through the server.
     let (shutdown, loops_shutdown) = (Shutdown::new(), Shutdown::new());
-    let storage = open_store(&site.options.common.data_dir).await?;
-    let server = api_server(&site, storage.clone(), &shutdown)?;
+    let listens = peer_listener.is_some();
+    let storage = peers::open(&site, peer_listener, joiner).await?;
+    let members = storage.members().await.len();
+    let server = api_server(&site, storage.clone(), listens, members, &shutdown)?;
     let serving = server.clone();
     shutdown.spawn(async move {
         if let Err(error) = serving.serve(listener).await {
@@ -49,6 +69,7 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         }
     });
     server.start().await.map_err(|e| anyhow!("{e}"))?;
+    settle_tokens(&site, &server).await?;
     write_kubeconfig(&site)?;
     tracing::info!(
         address = %SocketAddr::new(site.options.api.bind_address, site.options.api.https_listen_port),
@@ -56,9 +77,11 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         seconds = started.elapsed().as_secs_f32(),
         "the API server is ready"
     );
-    start_loops(&site, &server, &loops_shutdown)?;
-    if let Some(plan) = node {
-        plan.start(&site, &server, &loops_shutdown)?;
+    removal::start(masters(&server), storage.clone(), &loops_shutdown);
+    start_loops(&site, &server, members > 1, &loops_shutdown)?;
+    if let Some(plan) = plan {
+        node::start_role_label(&site.node_name, masters(&server), &loops_shutdown);
+        plan.start(&machine, node_clients(&site, &server), &node_serving(&site)?, &loops_shutdown)?;
     }
     loops::signal().await?;
     tracing::info!("stopping; containers go on");
@@ -72,24 +95,78 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Gets the keys of the cluster that is to be joined, unless this server belongs to one already.
+async fn begin_join(options: &ServerOptions, name: &str) -> anyhow::Result<Option<Joiner>> {
+    let folder = joiner::Folder::of(&options.common.data_dir);
+    let Some(url) = options.member.server.as_deref().filter(|_| !folder.is_settled()) else { return Ok(None) };
+    let token = options.member.token.read()?.ok_or_else(|| {
+        anyhow!("the server token is needed to join: give --token, --token-file or CORACLE_TOKEN; it is in server/token in the data folder of a server")
+    })?;
+    Joiner::begin(folder, (url, &token), name, host::agreed(options)).await.map(Some)
+}
+
 /// Checks and makes what everything else stands on. Nothing is written before the flags are known to be good.
-fn prepare(options: ServerOptions) -> anyhow::Result<Site> {
-    let node_name = match &options.node.node_name {
-        Some(name) => name.clone(),
-        None => identity::host_name()?,
-    };
-    if let Some(problem) = apimachinery::validation::is_dns1123_subdomain(&node_name).first() {
-        bail!("the node name {node_name:?} cannot be used: {problem}; give another with --node-name");
-    }
-    let node_ip = options.node.node_ip.unwrap_or_else(identity::own_address);
+fn prepare(options: ServerOptions, node_name: String, node_ip: IpAddr) -> anyhow::Result<Site> {
     let data_dir = &options.common.data_dir;
     std::fs::create_dir_all(data_dir.join("server"))
         .with_context(|| format!("--data-dir {}: cannot be made", data_dir.display()))?;
     std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
         .with_context(|| format!("--data-dir {}", data_dir.display()))?;
     let pki = Pki::load_or_create(&data_dir.join("server/tls"), &names(&options, &node_name, node_ip))?;
-    pki::join_token(&data_dir.join("server/token"), "server", &pki.server_ca().cert_pem(), None)?;
-    Ok(Site { options, node_name, node_ip, pki })
+    let given = options.member.token.read()?.filter(|_| options.member.server.is_none());
+    let token =
+        pki::join_token(&data_dir.join("server/token"), "server", &pki.server_ca().cert_pem(), given.as_deref())?;
+    let explicit_token = given.is_some();
+    Ok(Site { options: Arc::new(options), node_name, node_ip, pki, token, explicit_token })
+}
+
+/// A client for what is the server's own to do.
+fn masters(server: &apiserver::Server) -> client::Client {
+    let user = UserInfo::new("system:coracle-server", ["system:masters"]);
+    identity::in_process(server, "coracle", user)
+}
+
+/// Makes the tokens known to the cluster.
+async fn settle_tokens(site: &Site, server: &apiserver::Server) -> anyhow::Result<()> {
+    token::settle(masters(server), &site.token, site.explicit_token, site.options.member.agent_token.as_deref()).await
+}
+
+/// The node beside this server.
+fn node_site(options: &ServerOptions, node_name: &str, node_ip: IpAddr) -> node::Site {
+    node::Site {
+        options: node::Settings {
+            common: options.common.clone(),
+            network: options.network.clone(),
+            node: options.node.clone(),
+            bind_address: options.api.bind_address,
+            disable: options.disable.clone(),
+        },
+        node_name: node_name.to_owned(),
+        node_ip,
+    }
+}
+
+/// The parts of the node beside this server, each under its own name.
+fn node_clients(site: &Site, server: &apiserver::Server) -> node::Clients {
+    let kubelet = UserInfo::new(format!("system:node:{}", site.node_name), ["system:nodes"]);
+    let account = "system:serviceaccount:kube-system:coredns";
+    let dns = UserInfo::new(account, ["system:serviceaccounts", "system:serviceaccounts:kube-system"]);
+    node::Clients {
+        kubelet: identity::in_process(server, "kubelet", kubelet),
+        proxy: identity::in_process(server, "kube-proxy", UserInfo::new("system:kube-proxy", [])),
+        dns: identity::in_process(server, "coredns", dns),
+    }
+}
+
+/// What the kubelet beside this server presents: issued here, for it is the server that would sign it.
+fn node_serving(site: &Site) -> anyhow::Result<node::Serving> {
+    let sans = pki::Sans {
+        hostnames: vec![site.node_name.clone(), "localhost".into()],
+        ips: vec![site.node_ip, IpAddr::from([127, 0, 0, 1])],
+    };
+    let subject = format!("system:node:{}", site.node_name);
+    let leaf = site.pki.server_leaf("serving-kubelet", &subject, &["system:nodes"], &sans)?;
+    Ok(node::Serving { identity: pki::Identity::new(&leaf)?, client_ca: site.pki.client_ca().cert().clone() })
 }
 
 /// Under which names and addresses clients may reach the server.
@@ -116,8 +193,8 @@ fn service_address(options: &ServerOptions) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(u32::from(options.network.service_cidr.network()) + 1))
 }
 
-async fn listen(site: &Site) -> anyhow::Result<TcpListener> {
-    let address = SocketAddr::new(site.options.api.bind_address, site.options.api.https_listen_port);
+async fn listen(options: &ServerOptions) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(options.api.bind_address, options.api.https_listen_port);
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -129,15 +206,17 @@ async fn listen(site: &Site) -> anyhow::Result<TcpListener> {
     }
 }
 
-async fn open_store(data_dir: &Path) -> anyhow::Result<storage::Storage> {
-    Ok(storage::Storage::open(storage::Config::new(data_dir.join("server/db"))).await?)
-}
-
-fn api_server(site: &Site, storage: storage::Storage, shutdown: &Shutdown) -> anyhow::Result<apiserver::Server> {
+fn api_server(
+    site: &Site,
+    storage: storage::Storage,
+    listens: bool,
+    members: usize,
+    shutdown: &Shutdown,
+) -> anyhow::Result<apiserver::Server> {
     let network = &site.options.network;
     let (node_port_first, node_port_last) = network.service_node_port_range;
     let registry = registry::Registry::new(registry::Options {
-        storage,
+        storage: storage.clone(),
         resources: apis::all(),
         services: registry::ServiceOptions {
             network: network.service_cidr.network(),
@@ -158,8 +237,17 @@ fn api_server(site: &Site, storage: storage::Storage, shutdown: &Shutdown) -> an
         clock.clone(),
     ));
     let lister = Arc::new(apiserver::reader::TokenLister(registry.clone()));
-    let verifier = Arc::new(auth::token::Verifier::new(&issuer, Vec::new(), lister, clock));
-    let tokens = Arc::new(auth::authn::BearerToken(vec![verifier]));
+    let verifier = Arc::new(auth::token::Verifier::new(&issuer, Vec::new(), lister.clone(), clock.clone()));
+    let bootstrap = Arc::new(auth::authn::BootstrapTokens::new(lister.clone(), clock));
+    let join = Arc::new(auth::authn::JoinTokens(lister));
+    let tokens = Arc::new(auth::authn::BearerToken(vec![verifier, bootstrap, join]));
+    let host = host::Host {
+        pki: site.pki.clone(),
+        options: site.options.clone(),
+        listens,
+        storage,
+        registry: registry.clone(),
+    };
     let certificates =
         auth::authn::X509::new(pki::ClientVerifier::new(pki::tls::roots([site.pki.client_ca().cert()])?)?);
     let known = auth::authn::Union(vec![Arc::new(certificates), tokens.clone()]);
@@ -196,9 +284,12 @@ fn api_server(site: &Site, storage: storage::Storage, shutdown: &Shutdown) -> an
             client_ca: site.pki.client_ca().cert_pem(),
             request_header_ca: site.pki.request_header_ca().cert_pem(),
         },
-        advertise_address: site.options.api.advertise_address.unwrap_or(site.node_ip),
+        advertise_address: site.advertised(),
+        name: site.node_name.clone(),
+        one_of_several: members > 1,
         secure_port: site.options.api.https_listen_port,
         service_address: service_address(&site.options),
+        joining: Some(Arc::new(host)),
     };
     Ok(apiserver::Server::new(config, shutdown.clone()))
 }
@@ -229,12 +320,17 @@ fn write_kubeconfig(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> anyhow::Result<()> {
+/// Starts the loops that one server of the cluster runs at a time. `several`: there are other servers.
+fn start_loops(site: &Site, server: &apiserver::Server, several: bool, shutdown: &Shutdown) -> anyhow::Result<()> {
     let options = &site.options;
     let identity = identity::kept(&options.common.data_dir.join("server/identity"))?;
+    let watcher = masters(server);
     if !options.disable_scheduler {
         let client = identity::in_process(server, "kube-scheduler", UserInfo::new("system:kube-scheduler", []));
-        loops::start_scheduler(client, identity.clone(), shutdown);
+        let identity = identity.clone();
+        terms::run(watcher.clone(), several, shutdown, move |timings, term| {
+            vec![loops::start_scheduler(client.clone(), identity.clone(), timings, term)]
+        });
     }
     if !options.disable_controller_manager {
         let client =
@@ -247,7 +343,9 @@ fn start_loops(site: &Site, server: &apiserver::Server, shutdown: &Shutdown) -> 
             identity,
             signers: Some(signers(site)),
         };
-        loops::start_controllers(options, shutdown);
+        terms::run(watcher, several, shutdown, move |timings, term| {
+            vec![loops::start_controllers(options.clone(), timings, term)]
+        });
     }
     Ok(())
 }

@@ -91,6 +91,8 @@ fn config(pki: &Pki, storage: storage::Storage, secure_port: u16) -> Outcome<Con
         advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         secure_port,
         service_address,
+        name: "server".to_owned(),
+        one_of_several: false,
         joining: None,
     })
 }

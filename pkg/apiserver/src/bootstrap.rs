@@ -1,5 +1,7 @@
 //! What every cluster has from its first start: system namespaces, priority classes, roles, and the way to this server.
 
+use std::collections::BTreeSet;
+
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult, UserInfo};
 use futures::future::BoxFuture;
@@ -54,7 +56,7 @@ pub async fn write(server: &Inner) -> ApiResult<()> {
     writer.service_cidr().await?;
     writer.registry.repair_service_addresses().await?;
     writer.client_authorities(&server.config).await?;
-    writer.way_to_here(&server.config).await
+    writer.way_to_here(&server.config, &crate::endpoints::at_start(server)).await
 }
 
 /// Writes again what a running cluster cannot do without: the system namespaces and the way to this server.
@@ -62,7 +64,12 @@ pub async fn restore(server: &Inner) -> ApiResult<()> {
     let writer = Writer::of(server);
     writer.namespaces().await?;
     writer.client_authorities(&server.config).await?;
-    writer.way_to_here(&server.config).await
+    writer.way_to_here(&server.config, &crate::endpoints::at_start(server)).await
+}
+
+/// Makes `addresses` the endpoints of the `kubernetes` Service.
+pub async fn write_endpoints(server: &Inner, addresses: &BTreeSet<String>) -> ApiResult<()> {
+    Writer::of(server).endpoints(&server.config, addresses).await
 }
 
 /// Brings the rules of ClusterRoles that aggregate others up to date.
@@ -206,7 +213,7 @@ impl Writer<'_> {
     }
 
     /// The `kubernetes` Service and its endpoints.
-    async fn way_to_here(&self, config: &Config) -> ApiResult<()> {
+    async fn way_to_here(&self, config: &Config, addresses: &BTreeSet<String>) -> ApiResult<()> {
         let labels = json!({ "component": "apiserver", "provider": "kubernetes" });
         let address = config.service_address.to_string();
         let service = json!({
@@ -223,8 +230,13 @@ impl Writer<'_> {
             tracing::warn!("the advertised address is of this machine alone: pods cannot reach this server");
             return Ok(());
         }
-        let here = config.advertise_address.to_string();
+        self.endpoints(config, addresses).await
+    }
+
+    /// The endpoints of the `kubernetes` Service.
+    async fn endpoints(&self, config: &Config, addresses: &BTreeSet<String>) -> ApiResult<()> {
         let port = json!([{ "name": "https", "port": config.secure_port, "protocol": "TCP" }]);
+        let plain: Vec<Value> = addresses.iter().map(|address| json!({ "ip": address })).collect();
         self.replace(
             "",
             "endpoints",
@@ -234,10 +246,11 @@ impl Writer<'_> {
                     "name": SERVICE, "namespace": "default",
                     "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" },
                 },
-                "subsets": [{ "addresses": [{ "ip": here }], "ports": port }],
+                "subsets": [{ "addresses": plain, "ports": port }],
             }),
         )
         .await?;
+        let ready = |address| json!({ "addresses": [address], "conditions": { "ready": true } });
         self.replace(
             "discovery.k8s.io",
             "endpointslices",
@@ -247,11 +260,22 @@ impl Writer<'_> {
                     "name": SERVICE, "namespace": "default", "labels": { "kubernetes.io/service-name": SERVICE },
                 },
                 "addressType": if config.advertise_address.is_ipv4() { "IPv4" } else { "IPv6" },
-                "endpoints": [{ "addresses": [here], "conditions": { "ready": true } }],
+                "endpoints": addresses.iter().map(ready).collect::<Vec<_>>(),
                 "ports": port,
             }),
         )
         .await
+    }
+
+    /// As [`Self::replace`], with the annotations of `object`.
+    pub(crate) async fn replace_with_annotations(&self, group: &str, plural: &str, object: Value) -> ApiResult<()> {
+        let call = self.call(self.found(group, plural)?, &object);
+        let put = |mut current: Value| {
+            current["metadata"]["annotations"] = object["metadata"]["annotations"].clone();
+            current["spec"] = object["spec"].clone();
+            Ok(current)
+        };
+        self.registry.update(&call, Change::Patch(&put)).await.map(drop)
     }
 
     /// Creates `object`, or puts everything but the metadata of it into the one that is there.

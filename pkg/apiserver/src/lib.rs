@@ -10,6 +10,7 @@ mod connection;
 mod context;
 mod discovery;
 mod dispatch;
+mod endpoints;
 mod escalation;
 mod fairness;
 mod feed;

@@ -48,6 +48,10 @@ pub struct Config {
     pub client_authorities: ClientAuthorities,
     /// Where other machines reach this server: the endpoint of the `kubernetes` Service.
     pub advertise_address: IpAddr,
+    /// Tells this server apart from others of the cluster.
+    pub name: String,
+    /// The store has more members than this one.
+    pub one_of_several: bool,
     pub secure_port: u16,
     /// The address of the `kubernetes` Service.
     pub service_address: IpAddr,
@@ -102,6 +106,15 @@ impl Server {
         crate::fairness::config::start(&self.0);
         crate::feed::start(&self.0).await?;
         crate::upkeep::start(&self.0);
+        let inner = self.0.clone();
+        component_base::task::supervise("endpoints", &self.0.shutdown, move || crate::endpoints::run(inner.clone()));
+        let inner = self.0.clone();
+        self.0.shutdown.spawn(async move {
+            inner.shutdown.triggered().await;
+            if let Err(error) = crate::endpoints::leave(&inner).await {
+                tracing::info!(error = error.message(), "could not take this server out of the endpoints");
+            }
+        });
         let registry = self.0.config.registry.clone();
         let shutdown = self.0.shutdown.clone();
         self.0.shutdown.spawn(async move { registry.expire_events(shutdown).await });

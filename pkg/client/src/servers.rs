@@ -113,6 +113,11 @@ impl Servers {
         self.keep(&learned);
     }
 
+    /// Ends the connections in use, for what they were opened with is out of date.
+    pub fn reconnect(&self) {
+        self.0.state.lock().leave();
+    }
+
     fn keep(&self, servers: &[String]) {
         let Some(file) = &self.0.file else { return };
         let text = serde_json::to_vec(servers).unwrap_or_default();

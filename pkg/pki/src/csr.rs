@@ -124,7 +124,7 @@ fn collect(sans: &mut Sans, name: &ParsedName<'_>) {
 }
 
 /// The names in a certificate.
-pub(crate) fn sans_of(cert: &CertificateDer<'_>) -> Result<Sans, Error> {
+pub fn sans_of(cert: &CertificateDer<'_>) -> Result<Sans, Error> {
     let (_, parsed) = X509Certificate::from_der(cert).map_err(|e| Error::Certificate(e.to_string()))?;
     let mut sans = Sans::default();
     let extension = parsed.subject_alternative_name().map_err(|e| Error::Certificate(e.to_string()))?;

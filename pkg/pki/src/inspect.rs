@@ -44,6 +44,8 @@ pub struct CertificateFacts {
     /// Unix seconds.
     pub not_after: i64,
     pub dns_names: Vec<String>,
+    /// The first common name of the subject.
+    pub common_name: String,
     /// The SubjectPublicKeyInfo in DER.
     pub public_key: Vec<u8>,
 }
@@ -66,6 +68,7 @@ pub fn certificate_facts(der: &[u8]) -> Option<CertificateFacts> {
         not_before: cert.validity().not_before.timestamp(),
         not_after: cert.validity().not_after.timestamp(),
         dns_names: dns_names.collect(),
+        common_name: cert.subject().iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or("").to_owned(),
         public_key: cert.public_key().raw.to_vec(),
     })
 }

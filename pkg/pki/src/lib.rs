@@ -21,7 +21,7 @@ mod usage;
 mod verify;
 
 pub use authority::{Authority, Leaf, Sans, fingerprint};
-pub use csr::{CsrError, CsrSubject, SignerName, parse_csr};
+pub use csr::{CsrError, CsrSubject, SignerName, parse_csr, sans_of};
 pub use error::Error;
 pub use file::write_private;
 pub use key::{Algorithm, KeyPair};

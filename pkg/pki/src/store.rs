@@ -38,6 +38,7 @@ struct Inner {
     server_ca: Authority,
     client_ca: Authority,
     request_header_ca: Authority,
+    peer_ca: Authority,
     service_account: KeyPair,
     serving: Identity,
 }
@@ -51,11 +52,12 @@ impl Pki {
         let server_ca = load_or_create_ca(dir, "server-ca", "coracle-server-ca")?;
         let client_ca = load_or_create_ca(dir, "client-ca", "coracle-client-ca")?;
         let request_header_ca = load_or_create_ca(dir, "request-header-ca", "coracle-request-header-ca")?;
+        let peer_ca = load_or_create_ca(dir, "peer-ca", "coracle-peer-ca")?;
         let service_account = load_or_create_key(&dir.join("service.key"), None, REMEDY_SERVICE)?;
         let leaf = serving_leaf(dir, &server_ca, options)?;
         let serving = Identity::new(&leaf)?;
         let dir = dir.to_owned();
-        Ok(Self(Arc::new(Inner { dir, server_ca, client_ca, request_header_ca, service_account, serving })))
+        Ok(Self(Arc::new(Inner { dir, server_ca, client_ca, request_header_ca, peer_ca, service_account, serving })))
     }
 
     pub fn dir(&self) -> &Path {
@@ -75,6 +77,41 @@ impl Pki {
     /// Signs the certificate with which the API server fronts aggregated API servers.
     pub fn request_header_ca(&self) -> &Authority {
         &self.0.request_header_ca
+    }
+
+    /// Signs what servers show each other, and nothing else.
+    pub fn peer_ca(&self) -> &Authority {
+        &self.0.peer_ca
+    }
+
+    /// TLS between servers, both ways, under `name`.
+    pub fn peer_configs(&self, name: &str) -> Result<(ServerConfig, ClientConfig), Error> {
+        let sans = Sans { hostnames: vec![name.to_owned()], ips: Vec::new() };
+        let leaf = kept_leaf(&self.0.dir, "peer", &self.0.peer_ca, Usage::Both, name, &[], &sans)?;
+        tls::peer_configs(&Identity::new(&leaf)?, self.0.peer_ca.cert())
+    }
+
+    /// What all servers of a cluster have in common, as file names and contents. It holds private keys.
+    pub fn shared_files(&self) -> Result<Vec<(String, String)>, Error> {
+        let read = |file: String| -> Result<(String, String), Error> {
+            let path = self.0.dir.join(&file);
+            let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+            let bytes = read_private(&path)?;
+            let bytes = bytes.ok_or_else(|| Error::Io { action: "read", path: path.clone(), source: missing() })?;
+            Ok((file, String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        shared_names().map(read).collect()
+    }
+
+    /// Puts into `dir` what [`Self::shared_files`] of another server gave. Other names are refused.
+    pub fn write_shared(dir: &Path, files: &[(String, String)]) -> Result<(), Error> {
+        let names: Vec<String> = shared_names().collect();
+        let complete = names.iter().all(|name| files.iter().any(|(file, _)| file == name));
+        if !complete || files.len() != names.len() {
+            return Err(Error::Certificate("the server did not give all shared keys, or others".to_owned()));
+        }
+        private_dir(dir)?;
+        files.iter().try_for_each(|(file, contents)| write_private(&dir.join(file), contents.as_bytes()))
     }
 
     /// Signs ServiceAccount tokens.
@@ -114,6 +151,13 @@ impl Pki {
     pub fn server_leaf(&self, file: &str, common_name: &str, orgs: &[&str], sans: &Sans) -> Result<Leaf, Error> {
         kept_leaf(&self.0.dir, file, &self.0.server_ca, Usage::Server, common_name, orgs, sans)
     }
+}
+
+/// The files that must be the same on all servers.
+fn shared_names() -> impl Iterator<Item = String> {
+    let pairs = ["server-ca", "client-ca", "request-header-ca", "peer-ca"];
+    let pairs = pairs.into_iter().flat_map(|name| [format!("{name}.crt"), format!("{name}.key")]);
+    pairs.chain(["service.key".to_owned()])
 }
 
 fn serving_leaf(dir: &Path, ca: &Authority, options: &Options) -> Result<Leaf, Error> {
@@ -294,5 +338,23 @@ mod tests {
         fs::remove_file(dir.join("client-ca.crt")).unwrap();
         let second = Pki::load_or_create(dir, &options("a")).unwrap();
         assert_eq!(first.client_ca().key().public_key(), second.client_ca().key().public_key());
+    }
+
+    #[test]
+    fn another_server_has_the_same_authorities() {
+        let root = tempfile::tempdir().unwrap();
+        let (first, second) = (root.path().join("a"), root.path().join("b"));
+        let one = Pki::load_or_create(&first, &options("a")).unwrap();
+        let mut files = one.shared_files().unwrap();
+        Pki::write_shared(&second, &files).unwrap();
+        let other = Pki::load_or_create(&second, &options("b")).unwrap();
+        assert_eq!(one.server_ca().cert(), other.server_ca().cert());
+        assert_eq!(one.service_account_key().spki(), other.service_account_key().spki());
+        assert_eq!(fs::metadata(second.join("client-ca.key")).unwrap().permissions().mode() & 0o777, 0o600);
+        one.peer_configs("coracle-peer").unwrap();
+        files.push(("../evil".to_owned(), String::new()));
+        assert!(Pki::write_shared(&root.path().join("c"), &files).is_err());
+        files.truncate(3);
+        assert!(Pki::write_shared(&root.path().join("c"), &files).is_err());
     }
 }

@@ -128,6 +128,8 @@ impl Api {
             advertise_address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             secure_port: 6443,
             service_address,
+            name: "server".to_owned(),
+            one_of_several: false,
             joining: None,
         };
         let server = Server::new(config, shutdown.clone());

@@ -1,0 +1,219 @@
+//! The cluster's side of joining: what this server tells agents and further servers, and whom it lets in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use apimachinery::{ApiError, ApiResult};
+use apiserver::Joining;
+use async_trait::async_trait;
+use pki::Pki;
+use registry::Registry;
+use serde_json::{Value, json};
+use storage::{Member, Storage, StorageError};
+
+use crate::agent::{CLOCK_SKEW_MAX, ClusterConfig};
+use crate::options::ServerOptions;
+use crate::version;
+
+/// What must be the same on all servers, by the names of the flags.
+pub type Agreed = BTreeMap<String, String>;
+
+/// The settings of this server that others must share.
+pub fn agreed(options: &ServerOptions) -> Agreed {
+    let network = &options.network;
+    let (first, last) = network.service_node_port_range;
+    let settings = [
+        ("--cluster-cidr", network.cluster_cidr.to_string()),
+        ("--service-cidr", network.service_cidr.to_string()),
+        ("--cluster-dns", network.dns_address().to_string()),
+        ("--cluster-domain", network.cluster_domain.clone()),
+        ("--service-node-port-range", format!("{first}-{last}")),
+        ("--flannel-backend", options.node.flannel_backend.clone()),
+    ];
+    settings.map(|(flag, value)| (flag.to_owned(), value)).into()
+}
+
+/// Each difference, in words for whoever starts the joining server.
+fn differences(cluster: &Agreed, joiner: &Agreed) -> Vec<String> {
+    let differing = cluster.iter().filter(|(flag, value)| joiner.get(*flag) != Some(value));
+    let words = |(flag, value): (&String, &String)| match joiner.get(flag) {
+        Some(other) => format!("{flag} is {other}, the cluster has {value}"),
+        None => format!("{flag} is not known to the joining server, the cluster has {value}"),
+    };
+    differing.map(words).collect()
+}
+
+/// The request of a server that wants the cluster's keys.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct Admission {
+    pub name: String,
+    pub version: String,
+    /// Unix seconds.
+    pub time: u64,
+    pub settings: Agreed,
+}
+
+/// The request of a server that is ready to be a member.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct Membership {
+    pub id: u64,
+    /// `host:port` on which other servers reach it.
+    pub address: String,
+}
+
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// This server, as joiners see it.
+pub struct Host {
+    pub pki: Pki,
+    pub options: Arc<ServerOptions>,
+    pub storage: Storage,
+    pub registry: Arc<Registry>,
+    /// Others can reach this server's store.
+    pub listens: bool,
+}
+
+impl Host {
+    fn refuse(&self, why: String) -> ApiError {
+        ApiError::new(409, "Conflict", why)
+    }
+
+    /// The name of an agent is not free for a server.
+    fn is_an_agents(&self, name: &str) -> bool {
+        self.registry.read("", "secrets", "kube-system", &format!("{name}.node-identity.coracle")).is_some()
+    }
+
+    async fn member(&self, name: &str) -> ApiResult<Member> {
+        let members = self.storage.members().await;
+        let missing = || ApiError::new(404, "NotFound", format!("there is no server {name:?}"));
+        members.into_iter().find(|member| member.name == name).ok_or_else(missing)
+    }
+}
+
+fn unavailable(error: StorageError) -> ApiError {
+    ApiError::service_unavailable(error.to_string())
+}
+
+fn member_value(member: &Member) -> Value {
+    json!({
+        "id": member.id,
+        "name": member.name,
+        "address": member.address,
+        "voter": member.voter,
+        "leader": member.leader,
+        "reachable": member.reachable(),
+        "silentMillis": member.silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
+        "matched": member.matched,
+    })
+}
+
+#[async_trait]
+impl Joining for Host {
+    fn authority(&self) -> String {
+        self.pki.server_ca().cert_pem()
+    }
+
+    fn config(&self) -> Value {
+        let network = &self.options.network;
+        let config = ClusterConfig {
+            cluster_cidr: network.cluster_cidr,
+            service_cidr: network.service_cidr,
+            cluster_dns: network.dns_address(),
+            cluster_domain: network.cluster_domain.clone(),
+            flannel_backend: self.options.node.flannel_backend.clone(),
+            client_ca: self.pki.client_ca().cert_pem(),
+            version: component_base::version::KUBERNETES.to_owned(),
+            time: unix_now(),
+        };
+        serde_json::to_value(config).unwrap_or_default()
+    }
+
+    fn admit(&self, request: &Value) -> ApiResult<Value> {
+        let request: Admission =
+            serde_json::from_value(request.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
+        if !self.listens {
+            let port = self.options.member.peer_port;
+            return Err(self.refuse(format!(
+                "the server that was asked does not listen for others: its --peer-port {port} was in use when it started"
+            )));
+        }
+        version::check_server(&request.version, component_base::version::KUBERNETES).map_err(|why| self.refuse(why))?;
+        let skew = unix_now().abs_diff(request.time);
+        if skew > CLOCK_SKEW_MAX {
+            let why = format!("the clocks of the two servers differ by {skew} s; set them (timedatectl set-ntp true)");
+            return Err(self.refuse(why));
+        }
+        let differing = differences(&agreed(&self.options), &request.settings);
+        if !differing.is_empty() {
+            return Err(self.refuse(format!("settings differ: {}", differing.join("; "))));
+        }
+        if self.is_an_agents(&request.name) {
+            let name = &request.name;
+            return Err(self.refuse(format!(
+                "the name {name:?} is that of an agent: give another --node-name, or run `kubectl delete node {name}` first"
+            )));
+        }
+        let files = self.pki.shared_files().map_err(ApiError::internal)?;
+        Ok(json!({ "files": files }))
+    }
+
+    async fn add(&self, name: &str, request: &Value) -> ApiResult<Value> {
+        let asked: Membership =
+            serde_json::from_value(request.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
+        self.storage.add_member(asked.id, name, &asked.address).await.map_err(unavailable)?;
+        let servers = self.storage.members().await.len();
+        if servers % 2 == 0 {
+            tracing::warn!(servers, "an even number of servers bears no more failures than one less: add another");
+        }
+        Ok(json!({ "name": name }))
+    }
+
+    async fn servers(&self) -> ApiResult<Value> {
+        let members = self.storage.members().await;
+        Ok(json!({
+            "members": members.iter().map(member_value).collect::<Vec<_>>(),
+            "leader": self.storage.leader(),
+            "answeredBy": self.storage.node_id(),
+        }))
+    }
+
+    async fn remove(&self, name: &str) -> ApiResult<Value> {
+        let member = self.member(name).await?;
+        self.storage.remove_member(member.id).await.map_err(unavailable)?;
+        Ok(json!({ "name": name }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::options::{Cli, Command};
+
+    fn settings(arguments: &[&str]) -> Agreed {
+        let cli = Cli::try_parse_from([&["coracle", "server"], arguments].concat()).expect("the flags parse");
+        match cli.command {
+            Command::Server(options) => agreed(&options),
+            _ => panic!("not a server"),
+        }
+    }
+
+    #[test]
+    fn every_difference_is_named() {
+        let cluster = settings(&[]);
+        assert_eq!(differences(&cluster, &settings(&["--cluster-domain=cluster.local"])), Vec::<String>::new());
+        let other = settings(&["--cluster-cidr=10.52.0.0/16", "--service-node-port-range=30000-31000"]);
+        assert_eq!(
+            differences(&cluster, &other),
+            [
+                "--cluster-cidr is 10.52.0.0/16, the cluster has 10.42.0.0/16",
+                "--service-node-port-range is 30000-31000, the cluster has 30000-32767",
+            ]
+        );
+        assert_eq!(differences(&cluster, &Agreed::new()).len(), cluster.len());
+    }
+}

@@ -1,0 +1,82 @@
+//! This server's store, alone or as a member of several.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use storage::{PEER_SERVER_NAME, PeerConfig, Storage};
+use tokio::net::TcpListener;
+
+use crate::joiner::Joiner;
+use crate::options::ServerOptions;
+use crate::server::Site;
+
+/// How long a member may take, after a start, to find the others and catch up.
+const READY: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Listens for other servers. One that is alone goes on without if the port is taken: it may never be wanted.
+pub async fn listen(options: &ServerOptions) -> anyhow::Result<Option<TcpListener>> {
+    let member = &options.member;
+    let address = SocketAddr::new(options.api.bind_address, member.peer_port);
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            if member.cluster_init || member.server.is_some() {
+                bail!("port {} is in use by another process; stop it or give another --peer-port", address.port());
+            }
+            tracing::warn!(port = address.port(), "the port for other servers is in use: none can join (--peer-port)");
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("listening on {address} (--bind-address, --peer-port)")),
+    }
+}
+
+/// Opens the store; with a join under way, as a new member.
+pub async fn open(site: &Site, listener: Option<TcpListener>, joiner: Option<Joiner>) -> anyhow::Result<Storage> {
+    let advertise = SocketAddr::new(site.advertised(), site.options.member.peer_port).to_string();
+    let mut config = storage::Config::new(site.options.common.data_dir.join("server/db"));
+    if let Some(listener) = listener {
+        let (server, client) = site.pki.peer_configs(PEER_SERVER_NAME)?;
+        config.peers = Some(PeerConfig {
+            listener: Arc::new(listener),
+            advertise: advertise.clone(),
+            name: site.node_name.clone(),
+            server: Arc::new(server),
+            client: Arc::new(client),
+        });
+    }
+    config.join = joiner.is_some();
+    let storage = match Storage::open(config).await {
+        Ok(storage) => storage,
+        Err(error) => {
+            if let Some(joiner) = &joiner {
+                joiner.undo();
+            }
+            return Err(error.into());
+        }
+    };
+    match joiner {
+        Some(joiner) => joiner.finish(&storage, &site.node_name, &advertise).await?,
+        None => wait_for_others(&storage).await?,
+    }
+    Ok(storage)
+}
+
+/// A member of several waits for the others, and says so.
+async fn wait_for_others(storage: &Storage) -> anyhow::Result<()> {
+    if storage.leader() == Some(storage.node_id()) {
+        return Ok(());
+    }
+    tracing::info!("waiting for the other servers");
+    if let Err(error) = storage.ready(READY).await {
+        if storage.is_removed() {
+            bail!(
+                "this server was removed from its cluster; to come back, remove its server folder and start it with \
+                 --server and --token"
+            );
+        }
+        // It goes on: reads work, and the others may come.
+        tracing::warn!(%error, "starting without a quorum of servers");
+    }
+    Ok(())
+}
