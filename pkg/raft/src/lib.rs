@@ -5,9 +5,16 @@
 //! behind in redb, with the applied index in the same transaction, and the log before it is dropped. A single server is
 //! a group of one from its first start; it then needs no timer at all, so an idle node does nothing.
 //!
+//! Any member takes writes and consistent reads. A write goes to the leader and returns when the member that was asked has
+//! applied it too, so that whoever writes there reads it there. It is sent to a second leader only when the first surely
+//! did not take it; otherwise the caller is told that it may still happen. A read asks the leader for the index that it
+//! has to wait for, all readers of a member together. Revisions are the same on all members, so a client may go on with
+//! its watch at another one.
+//!
 //! It must not know what keys and values mean.
 //!
-//! Start reading at [`Node::open`]; then `log` (what is durable and when), `machine` and `checkpoint`.
+//! Start reading at [`Node::open`]; then `log` (what is durable and when), `machine` and `checkpoint`; for groups `core`
+//! (finding the leader), `peer` (the network), `members` and `caretaker` (what a leader does by itself).
 //!
 //! # Decisions
 //! - **Own log file, redb only for the checkpoint** (2026-11). redb copies pages: a small durable commit writes 33 KB and
@@ -17,6 +24,14 @@
 //! - **The vote lives in the log**, and each segment begins with the newest: no second file to sync.
 //! - **Space is taken before it is needed.** The next segment is filled with zeros ahead of time, so that a full disk is
 //!   noticed before anything is proposed, and a write fails as a whole.
+//! - **Connections are made here, not by tonic's transport** (2026-11). Whether a request was surely not sent decides if a
+//!   write may be tried again; tonic's channel hides that behind a queue. So hyper's HTTP/2 is used directly under the
+//!   generated code, with one connection a peer, and one of its own for the state.
+//! - **Members are found by a fixed name** in their certificates, not by their address, which may change.
+//! - **Learners are always on their way in**: the leader makes voters of them or lets them go, so no joiner that died is
+//!   left over, whoever leads.
+//! - **No lease reads.** A read index costs a round trip that all readers share; a lease would trust that no process is
+//!   ever stopped between looking at its clock and answering.
 
 mod caretaker;
 mod checkpoint;

@@ -19,11 +19,12 @@ use crate::peer::Peers;
 use crate::types::{PeerNode, TypeConfig};
 
 /// Milliseconds between two heartbeats.
-const HEARTBEAT: u64 = 100;
+const HEARTBEAT: u64 = 80;
 /// A follower that hears nothing waits for the leader's lease, which is the longer of these, and then for a random time
-/// between both. So a dead leader is noticed after 0.5 to 0.8 s, and two followers rarely at the same moment.
-const ELECTION_MIN: u64 = 150;
-const ELECTION_MAX: u64 = 400;
+/// between both. So a dead leader is missed after 0.3 to 0.6 s; when two followers miss it at the same moment and split the
+/// votes, it takes one more of the random times.
+const ELECTION_MIN: u64 = 100;
+const ELECTION_MAX: u64 = 300;
 /// Pauses before a peer is tried again, as openraft writes them.
 const BACKOFF: &str = "25ms 50ms 100ms ...500ms";
 
