@@ -6,6 +6,7 @@
 
 mod groups;
 pub mod inside;
+mod losses;
 mod scenarios;
 mod together;
 

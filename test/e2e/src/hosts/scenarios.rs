@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Host, together};
+use super::{Host, losses, together};
 use crate::kubectl::{Kubectl, eventually};
 
 pub type Scenario = fn() -> anyhow::Result<()>;
@@ -14,6 +14,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("one_server_and_two_agents", together::one_server_two_agents),
     ("host_gateway_routes_between_nodes", together::one_server_two_agents_by_host_gateway),
     ("three_servers_and_two_agents", together::three_servers_two_agents),
+    ("a_server_loses_its_power", losses::a_server),
 ];
 
 const READY: Duration = Duration::from_secs(90);
