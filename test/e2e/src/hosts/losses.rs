@@ -43,6 +43,59 @@ pub fn a_server() -> anyhow::Result<()> {
     })
 }
 
+const ALONE: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      nodeName: agent-1
+      containers:
+      - {name: main, image: 'docker.io/coracle/web:v1'}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+";
+
+/// The only server loses its power: what runs on the agent goes on, is started again when it ends, and finds others by name.
+pub fn every_server() -> anyhow::Result<()> {
+    explained(hosts(1, 1)?, |hosts| {
+        step("nodes are Ready", || start(hosts, 1, ""))?;
+        let k = hosts[0].kubectl()?;
+        k.apply(ALONE)?;
+        k.run("wait --for=condition=Available deployment/web --timeout=60s")?;
+        let pod = k.run("get pods -l app=web -o 'jsonpath={.items[0].status.podIP}'")?;
+        let own_name = format!("http://{pod}:8080/get?http://web.default.svc.cluster.local/hostname");
+        let name = eventually(LIMIT, || hosts[1].run(&format!("curl -sSf -m 3 {own_name}")))?;
+
+        hosts[0].power_off()?;
+        let again = hosts[1].run(&format!("curl -sSf -m 3 {own_name}"))?;
+        ensure!(again == name, "{again:?} answers, not {name:?}");
+        // The answer may be lost with the process.
+        let _ = hosts[1].run(&format!("curl -sS -m 3 http://{pod}:8080/exit/3"));
+        step("its container is started again", || {
+            eventually(LIMIT, || hosts[1].run(&format!("curl -sSf -m 3 {own_name}"))).map(drop)
+        })?;
+
+        let launched = hosts[0].launched().to_owned();
+        hosts[0].launch(&launched)?;
+        step("the server hears of it", || {
+            let line = "get pods -l app=web -o 'jsonpath={.items[*].status.containerStatuses[*].restartCount}'";
+            eventually(LIMIT, || {
+                let restarts = k.run(line)?;
+                ensure!(restarts == "1", "restarts are {restarts:?}");
+                Ok(())
+            })?;
+            wait_nodes(&k, hosts, 2)
+        })
+    })
+}
+
 fn writes_go_on(k: &Kubectl) -> anyhow::Result<()> {
     eventually(WRITES_LIMIT, || k.run("--request-timeout=2s create configmap after")).map(drop)
 }

@@ -6,6 +6,7 @@
 
 mod groups;
 pub mod inside;
+mod joining;
 mod losses;
 mod scenarios;
 mod together;
@@ -119,6 +120,11 @@ impl Host {
             bail!("{} on {}: {}", line, self.name, String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs `coracle <line>` to its end, and answers what it prints.
+    pub fn coracle(&self, line: &str) -> anyhow::Result<String> {
+        Ok(self.run(&format!("{} {line}", binary().display()))?.trim().to_owned())
     }
 
     /// Starts `coracle <line>` and lets it run.

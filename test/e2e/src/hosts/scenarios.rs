@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Host, losses, together};
+use super::{Host, joining, losses, together};
 use crate::kubectl::{Kubectl, eventually};
 
 pub type Scenario = fn() -> anyhow::Result<()>;
 
 pub const ALL: &[(&str, Scenario)] = &[
     ("hosts_do_not_disturb_each_other", apart),
+    ("bad_joins_are_refused_and_tokens_live_and_end", joining::refusals_and_tokens),
+    ("servers_leave_and_come_back", joining::servers_leave_and_come_back),
     ("one_server_and_two_agents", together::one_server_two_agents),
     ("host_gateway_routes_between_nodes", together::one_server_two_agents_by_host_gateway),
     ("three_servers_and_two_agents", together::three_servers_two_agents),
     ("a_server_loses_its_power", losses::a_server),
+    ("an_agent_goes_on_without_servers", losses::every_server),
 ];
 
 const READY: Duration = Duration::from_secs(90);
