@@ -203,6 +203,15 @@ fn subresources_columns_and_selectable_fields() {
             ],
         ),
         (
+            "spec.versions[1] = {\"name\":\"v2\",\"served\":true,\"selectableFields\":[{\"jsonPath\":\".a\"}]}"
+                .to_owned(),
+            &[
+                "spec.versions[1].schema.openAPIV3Schema: Required value: schemas are required",
+                "spec.versions[1].selectableFields: Invalid value: \"\": selectableFields may only be set when \
+                 version.schema.openAPIV3Schema is not included",
+            ],
+        ),
+        (
             select("{\"jsonPath\":\".spec['size']\"}"),
             &[
                 "spec.selectableFields[0].jsonPath: Invalid value: \".spec['size']\": is an invalid path: array notation \

@@ -167,6 +167,10 @@ fn some_of_openapi_is_left_out() {
             &[".properties[a].dependencies: Forbidden: dependencies is not supported"],
         ),
         (
+            with(json!({ "type": "array", "items": [{ "type": "string" }] })),
+            &[".properties[a].items: Forbidden: items must be a schema object and not an array"],
+        ),
+        (
             with(json!({ "type": "null" })),
             &[
                 ".properties[a].type: Unsupported value: \"null\": supported values: \"array\", \"boolean\", \"integer\", \
@@ -234,6 +238,13 @@ fn lists_and_maps_merge_by_their_types() {
             with(json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],
                 "items": { "type": "string" } })),
             &["items.type: Invalid value: \"string\": must be object if parent array's x-kubernetes-list-type is map"],
+        ),
+        (
+            with(json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"] })),
+            &[
+                "items: Required value: must be specified",
+                "items: Required value: must have a schema if x-kubernetes-list-type is map",
+            ],
         ),
         (
             with(json!({ "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"],

@@ -56,6 +56,11 @@ fn job_columns() {
         "conditions": [{ "type": "Complete", "status": "True" }],
     });
     assert_eq!(cells(row("batch", "jobs"), &got)[1..4], ["Complete", "1/1", "7s"]);
+    let mut queue = job(json!({ "parallelism": 3 }));
+    queue["status"] = json!({ "startTime": "2026-11-20T23:58:00Z", "succeeded": 2 });
+    assert_eq!(cells(row("batch", "jobs"), &queue)[1..4], ["Running", "2/1 of 3", "2m"]);
+    queue["spec"]["parallelism"] = json!(1);
+    assert_eq!(cells(row("batch", "jobs"), &queue)[2], "2/1");
 }
 
 #[test]

@@ -1,4 +1,7 @@
-use pki::{Authority, SignerName, parse_csr};
+use std::time::Duration;
+
+use pki::inspect::CertificateFacts;
+use pki::{Authority, KeyPair, Sans, SignerName, parse_csr};
 use serde_json::{Value, json};
 
 use super::{CSR, base64};
@@ -124,24 +127,35 @@ fn a_status_goes_to_one_end() {
     check_status(rows, &old, &[("", &[]), ("status.conditions[0].message = m", &[want])]);
 }
 
+fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).unwrap().to_string()
+}
+
+/// A request that was answered with `chain`, which is said to be as its first certificate has it.
+fn answered(chain: &str) -> (Value, CertificateFacts) {
+    let facts = pki::inspect::certificate_facts(&pki::inspect::pem_blocks(chain)[0].der).unwrap();
+    let mut object = request();
+    object["spec"]["maxExpirationSeconds"] = json!(facts.not_after - facts.not_before);
+    object["status"] = json!({
+        "conditions": [condition("Issued")], "certificateChain": chain, "notBefore": time(facts.not_before),
+        "notAfter": time(facts.not_after), "beginRefreshAt": time(facts.not_before + 600),
+    });
+    (object, facts)
+}
+
+fn status_errors(object: &Value, changes: &str, now: i64) -> Vec<String> {
+    let mut new = object.clone();
+    change(&mut new, changes);
+    crate::testing::texts(&super::super::pod::validate_status(&new, &request(), now))
+}
+
 #[test]
 fn an_issued_chain_fits_the_request() {
     let ca = Authority::generate("ca").unwrap();
     let subject = parse_csr(CSR.as_bytes()).unwrap();
     let chain = ca.sign_csr(SignerName::KubeApiserverClient, &subject, &["client auth"], None).unwrap();
-    let facts = pki::inspect::certificate_facts(&pki::inspect::pem_blocks(&chain)[0].der).unwrap();
-    let time = |seconds: i64| jiff::Timestamp::from_second(seconds).unwrap().to_string();
-    let mut good = request();
-    good["spec"]["maxExpirationSeconds"] = json!(facts.not_after - facts.not_before);
-    good["status"] = json!({
-        "conditions": [condition("Issued")], "certificateChain": chain, "notBefore": time(facts.not_before),
-        "notAfter": time(facts.not_after), "beginRefreshAt": time(facts.not_before + 600),
-    });
-    let check = |changes: &str, now: i64| {
-        let mut new = good.clone();
-        change(&mut new, changes);
-        crate::testing::texts(&super::super::pod::validate_status(&new, &request(), now))
-    };
+    let (good, facts) = answered(&chain);
+    let check = |changes: &str, now: i64| status_errors(&good, changes, now);
     let now = facts.not_before + 60;
     assert_eq!(check("", now), [""; 0]);
     let shown =
@@ -173,7 +187,48 @@ fn an_issued_chain_fits_the_request() {
     let other = ca.issue_client("other", &[]).unwrap().cert_pem();
     let errors = check(&format!("status.certificateChain = {}", json!(other)), now);
     assert!(errors[0].ends_with("leaf certificate was not issued to the requested public key"), "{errors:?}");
-    let trailing = format!("{chain}-----BEGIN KEY-----\nAQI=\n-----END KEY-----\n");
-    let errors = check(&format!("status.certificateChain = {}", json!(trailing)), now);
-    assert!(errors[0].ends_with("must consist entirely of CERTFICATE PEM blocks"), "{errors:?}");
+    let block = |label: &str| format!("-----BEGIN {label}-----\nAQI=\n-----END {label}-----\n");
+    let (key, broken) = (block("KEY"), block("CERTIFICATE"));
+    for (chain, why) in [
+        (key.clone(), "issued certificate chain must consist entirely of CERTIFICATE PEM blocks"),
+        (broken.clone(), "leaf certificate does not parse as valid X.509"),
+        // Upstream misspells it.
+        (chain.clone() + &key, "issued certificate chain must consist entirely of CERTFICATE PEM blocks"),
+        (chain.clone() + &broken, "intermediate certificate does not parse as valid X.509"),
+    ] {
+        let want = format!("status.certificateChain: Invalid value: {}: {why}", json!(chain));
+        assert_eq!(check(&format!("status.certificateChain = {}", json!(chain)), now), [want]);
+    }
+    assert_eq!(check(&format!("status.certificateChain = {}", json!(chain.clone() + &ca.cert_pem())), now), [""; 0]);
+    let lifetime = Some(Duration::from_secs(3000));
+    let brief = ca.sign_csr(SignerName::KubeApiserverClient, &subject, &["client auth"], lifetime).unwrap();
+    let (brief, facts) = answered(&brief);
+    let lifetime = facts.not_after - facts.not_before;
+    let want =
+        format!("status.certificateChain: Invalid value: {lifetime}: leaf certificate lifetime must be >= 1 hour");
+    assert_eq!(status_errors(&brief, "", facts.not_before + 60), [want]);
+}
+
+#[test]
+fn hosts_of_an_issued_certificate_have_names() {
+    let hostnames = [".a", "b..c", "", "d.", "e.f"].map(str::to_owned).to_vec();
+    let asked = KeyPair::generate()
+        .and_then(|key| key.request("system:node:n", &["system:nodes"], &Sans { hostnames, ips: Vec::new() }));
+    let asked = asked.unwrap();
+    let usages = ["server auth", "digital signature"];
+    let subject = parse_csr(asked.as_bytes()).unwrap();
+    let ca = Authority::generate("ca").unwrap();
+    let chain = ca.sign_csr(SignerName::KubeletServing, &subject, &usages, None).unwrap();
+    let (mut object, facts) = answered(&chain);
+    object["spec"]["stubPKCS10Request"] = json!(base64(pki::inspect::pem_blocks(&asked).remove(0).der));
+    let at = |name: &str, why: &str| format!("status.certificateChain: Invalid value: {name:?}: leaf certificate{why}");
+    let mut errors = status_errors(&object, "", facts.not_before + 60);
+    errors.sort_unstable();
+    let want = [
+        at("", " should not contain empty DNSName"),
+        at(".a", "'s DNSName should not start or end with '.'"),
+        at("b..c", "'s DNSName should not contain '..'"),
+        at("d.", "'s DNSName should not start or end with '.'"),
+    ];
+    assert_eq!(errors, want);
 }

@@ -223,10 +223,18 @@ fn what_creators_are_warned_of() {
             ),
             (
                 "spec.volumes = \
-         [{\"name\":\"g\",\"gitRepo\":{\"repository\":\"r\"}},{\"name\":\"s\",\"storageos\":{}}]",
+         [{\"photonPersistentDisk\":{}},{\"gitRepo\":{}},{\"scaleIO\":{}},{\"flocker\":{}},{\"storageos\":{}},\
+          {\"quobyte\":{}},{\"glusterfs\":{}},{\"cephfs\":{}},{\"rbd\":{}}]",
                 &[
-                    "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
-                    "spec.volumes[1].storageOS: deprecated in v1.22, non-functional in v1.25+",
+                    "spec.volumes[0].photonPersistentDisk: deprecated in v1.11, non-functional in v1.16+",
+                    "spec.volumes[1].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
+                    "spec.volumes[2].scaleIO: deprecated in v1.16, non-functional in v1.22+",
+                    "spec.volumes[3].flocker: deprecated in v1.22, non-functional in v1.25+",
+                    "spec.volumes[4].storageOS: deprecated in v1.22, non-functional in v1.25+",
+                    "spec.volumes[5].quobyte: deprecated in v1.22, non-functional in v1.25+",
+                    "spec.volumes[6].glusterfs: deprecated in v1.25, non-functional in v1.26+",
+                    "spec.volumes[7].cephfs: deprecated in v1.28, non-functional in v1.31+",
+                    "spec.volumes[8].rbd: deprecated in v1.28, non-functional in v1.31+",
                 ],
             ),
             (

@@ -95,6 +95,12 @@ fn status_at_birth() {
     assert_eq!(class(json!({ "limits": { "cpu": "1", "memory": "1Gi" } }))["qosClass"], "Guaranteed");
     let lower = json!({ "limits": { "cpu": "1", "memory": "1Gi" }, "requests": { "cpu": "500m" } });
     assert_eq!(class(lower)["qosClass"], "Burstable");
+    let gated = json!({ "containers": [{ "name": "c", "image": "i" }], "schedulingGates": [{ "name": "g" }] });
+    let want = json!([{
+        "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+    }]);
+    assert_eq!(created(row("", "pods"), pod(gated))["status"]["conditions"], want);
 }
 
 #[test]
@@ -137,6 +143,9 @@ fn columns() {
         object
     };
     let running = |name: &str| json!({ "name": name, "ready": true, "state": { "running": {} }, "restartCount": 0 });
+    let completed =
+        |name: &str| json!({ "name": name, "state": { "terminated": { "reason": "Completed", "exitCode": 0 } } });
+    let ended = |name: &str, code: u32, signal: u32| json!({ "name": name, "state": { "terminated": { "exitCode": code, "signal": signal } } });
     let cases: &[(Value, [&str; 3])] = &[
         (json!({ "phase": "Pending" }), ["0/2", "Pending", "0"]),
         (json!({ "phase": "Running", "containerStatuses": [running("a"), running("b")] }), ["2/2", "Running", "0"]),
@@ -148,10 +157,7 @@ fn columns() {
             ["1/2", "CrashLoopBackOff", "3 (60s ago)"],
         ),
         (
-            json!({ "phase": "Succeeded", "containerStatuses": [
-                { "name": "a", "state": { "terminated": { "reason": "Completed", "exitCode": 0 } } },
-                { "name": "b", "state": { "terminated": { "reason": "Completed", "exitCode": 0 } } },
-            ] }),
+            json!({ "phase": "Succeeded", "containerStatuses": [completed("a"), completed("b")] }),
             ["0/2", "Completed", "0"],
         ),
         (json!({ "phase": "Failed", "reason": "Evicted" }), ["0/2", "Evicted", "0"]),
@@ -160,6 +166,32 @@ fn columns() {
                 { "name": "i", "state": { "waiting": { "reason": "PodInitializing" } } },
             ] }),
             ["0/2", "Init:0/0", "0"],
+        ),
+        (
+            json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "reason": "SchedulingGated" }] }),
+            ["0/2", "SchedulingGated", "0"],
+        ),
+        (json!({ "phase": "Pending", "initContainerStatuses": [ended("i", 3, 0)] }), ["0/2", "Init:ExitCode:3", "0"]),
+        (json!({ "phase": "Pending", "initContainerStatuses": [ended("i", 137, 9)] }), ["0/2", "Init:Signal:9", "0"]),
+        (
+            json!({ "phase": "Pending", "initContainerStatuses": [
+                { "name": "i", "restartCount": 2, "state": { "terminated": { "reason": "Error", "exitCode": 1 } } },
+            ] }),
+            ["0/2", "Init:Error", "2"],
+        ),
+        (
+            json!({ "phase": "Pending", "initContainerStatuses": [
+                { "name": "i", "state": { "waiting": { "reason": "ErrImagePull" } } },
+            ] }),
+            ["0/2", "Init:ErrImagePull", "0"],
+        ),
+        (json!({ "phase": "Failed", "containerStatuses": [ended("a", 2, 0)] }), ["0/2", "ExitCode:2", "0"]),
+        (json!({ "phase": "Failed", "containerStatuses": [ended("a", 143, 15)] }), ["0/2", "Signal:15", "0"]),
+        (json!({ "phase": "Running", "containerStatuses": [completed("a"), running("b")] }), ["1/2", "NotReady", "0"]),
+        (
+            json!({ "phase": "Running", "containerStatuses": [completed("a"), running("b")],
+                "conditions": [{ "type": "Ready", "status": "True" }] }),
+            ["1/2", "Running", "0"],
         ),
     ];
     for (status, want) in cases {
@@ -170,6 +202,13 @@ fn columns() {
     let mut deleting = base(json!({ "phase": "Running" }));
     deleting["metadata"]["deletionTimestamp"] = json!("2026-11-20T23:59:00Z");
     assert_eq!(cells(row("", "pods"), &deleting)[2], "Terminating");
+    deleting["status"]["reason"] = json!("NodeLost");
+    assert_eq!(cells(row("", "pods"), &deleting)[2], "Unknown");
+    deleting["status"] = json!({ "phase": "Failed", "reason": "Evicted" });
+    assert_eq!(cells(row("", "pods"), &deleting)[2], "Evicted");
+    let mut gated = base(json!({ "conditions": [{ "type": "a.example/warm", "status": "True" }] }));
+    gated["spec"]["readinessGates"] = json!([{ "conditionType": "a.example/warm" }, { "conditionType": "b" }]);
+    assert_eq!(cells(row("", "pods"), &gated)[8], "1/2");
 }
 
 #[test]
