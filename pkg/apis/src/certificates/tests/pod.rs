@@ -78,6 +78,21 @@ fn request_rules() {
     assert_eq!(cells(rows, &request()), ["r", "<unknown>"]);
 }
 
+#[test]
+fn strong_keys_of_any_kind_are_taken() {
+    for csr in [
+        CSR,
+        include_str!("p384.csr"),
+        include_str!("p384-sha256.csr"),
+        include_str!("ed25519.csr"),
+        include_str!("rsa3072.csr"),
+    ] {
+        let der = pki::inspect::pem_blocks(csr).remove(0).der;
+        let change = format!("spec.stubPKCS10Request = {}", base64(der));
+        check_create(row(GROUP, "podcertificaterequests"), &request(), &[(&change, &[])]);
+    }
+}
+
 fn condition(kind: &str) -> Value {
     json!({ "type": kind, "status": "True", "reason": "R", "lastTransitionTime": "2026-11-21T00:00:00Z" })
 }

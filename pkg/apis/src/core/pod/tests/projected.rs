@@ -94,6 +94,10 @@ fn projected_bundles_and_certificates() {
         ],
     );
     bundle(
+        r#""signerName":"""#,
+        &[".signerName: Required value: must be a valid signer name", ".signerName: Required value"],
+    );
+    bundle(
         r#""name":"a:b""#,
         &[".name: Invalid value: \"a:b\": not a valid clustertrustbundlename: ClusterTrustBundle without signer name \
            must not have \":\" in its name"],
@@ -116,6 +120,16 @@ fn projected_bundles_and_certificates() {
     certificate(
         r#""signerName":"a.b/c","keyType":"ED25519","keyPath":"k","maxExpirationSeconds":7862401"#,
         &[".maxExpirationSeconds: Invalid value: 7862401: if provided, maxExpirationSeconds must be <= 7862400"],
+    );
+    let ed25519 = r#""signerName":"a.b/c","keyType":"ED25519","keyPath":"k""#;
+    certificate(&format!(r#"{ed25519},"userAnnotations":{{"a.example/b":"c","a.example/D":""}}"#), &[]);
+    certificate(
+        &format!(r#"{ed25519},"userAnnotations":{{"plain":"x"}}"#),
+        &[".userAnnotations: Invalid value: \"plain\": must be a domain-prefixed key (such as \"acme.io/foo\")"],
+    );
+    certificate(
+        &format!(r#"{ed25519},"userAnnotations":{{"a.example/b":"{}"}}"#, "x".repeat(256 * 1024)),
+        &[".userAnnotations: Too long: may not be more than 262144 bytes"],
     );
     certificate(
         r#""signerName":"a.kubernetes.io/c","keyType":"ED25519","keyPath":"k","maxExpirationSeconds":86401"#,
