@@ -254,7 +254,16 @@ pub fn root(context: &Context<'_>) -> Response {
 /// Any other path: a discovery document or nothing.
 pub fn serve(context: &Context<'_>, path: &str) -> ApiResult<Response> {
     let documents = &context.server.discovery;
-    let document = documents.plain.get(path).ok_or_else(ApiError::page_not_found)?;
+    let Some(document) = documents.plain.get(path) else {
+        // Below what is served a refusal is an object of the API.
+        let mut segments = path.splitn(4, '/').skip(1);
+        let known = match (segments.next(), segments.next()) {
+            (Some("api"), _) => true,
+            (Some("apis"), Some(group)) => documents.plain.contains_key(&format!("/apis/{group}")),
+            _ => false,
+        };
+        return if known { Err(ApiError::page_not_found()) } else { Ok(respond::no_page()) };
+    };
     if !matches!(path, "/api" | "/apis") {
         return respond::value(StatusCode::OK, document, media(context)?);
     }

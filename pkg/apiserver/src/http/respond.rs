@@ -5,7 +5,7 @@ use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
 use apis::schema::protobuf;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WARNING, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::Value;
@@ -62,6 +62,13 @@ pub fn json(code: StatusCode, value: &Value) -> Response {
 
 pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response {
     answer(code, TEXT, ResponseBody::full(text))
+}
+
+/// The answer to a path below which nothing is served, which is no object of the API.
+pub fn no_page() -> Response {
+    let mut response = text(StatusCode::NOT_FOUND, "404 page not found\n");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 pub fn typed(kind: HeaderValue, bytes: impl Into<Bytes>) -> Response {

@@ -34,13 +34,27 @@ pub fn unsupported(accepted: &str) -> ApiError {
 
 /// The body as a tree, in any of the encodings. `kind` is what it is expected to be.
 pub fn tree(context: &Context<'_>, kind: &GroupVersionKind, bytes: &[u8]) -> ApiResult<Decoded> {
-    let unreadable = |error: ApiError| unrecognized(kind, error.message(), bytes);
+    read_tree(context, kind, bytes, |why| unrecognized(kind, why, bytes))
+}
+
+/// The same for options, whose faults are told as they are.
+pub fn bare_tree(context: &Context<'_>, kind: &GroupVersionKind, bytes: &[u8]) -> ApiResult<Decoded> {
+    read_tree(context, kind, bytes, |why| ApiError::bad_request(why))
+}
+
+fn read_tree(
+    context: &Context<'_>,
+    kind: &GroupVersionKind,
+    bytes: &[u8],
+    refuse: impl Fn(&str) -> ApiError,
+) -> ApiResult<Decoded> {
+    let unreadable = |error: ApiError| refuse(error.message());
     match media_type(context) {
         "" | "application/json" | "*/*" => decode(bytes, ContentType::Json).map_err(unreadable),
         YAML => decode(bytes, ContentType::Yaml).map_err(unreadable),
         protobuf::MEDIA_TYPE => match protobuf::decode(bytes, kind) {
             Ok(object) => Ok(Decoded { object, duplicates: Vec::new() }),
-            Err((None, why)) => Err(unrecognized(kind, &why.to_string(), bytes)),
+            Err((None, why)) => Err(refuse(&why.to_string())),
             Err((Some(named), why)) => Err(ApiError::bad_request(format!(
                 "{} in version {:?} cannot be handled as a {}: {why}",
                 named.kind, named.version, kind.kind

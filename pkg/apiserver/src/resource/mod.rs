@@ -43,17 +43,24 @@ pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Respon
 async fn answer(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
     let info = &context.info;
     let rows = context.registry().rows();
-    let found = rows.find(info.group, info.version, info.resource).ok_or_else(ApiError::page_not_found)?;
+    let Some(found) = rows.find(info.group, info.version, info.resource) else {
+        let known = info.group.is_empty() || rows.all().iter().any(|row| row.group == info.group);
+        return if known { Err(ApiError::page_not_found()) } else { Ok(respond::no_page()) };
+    };
     check_scope(context, found)?;
-    if matches!(info.verb, "create" | "update" | "patch") {
-        options::check_write(context)?;
-    }
     if !info.subresource.is_empty() {
         return Box::pin(subresource::serve(context, found, body)).await;
     }
-    if !found.resource.verbs.contains(info.verb) {
+    // A name is made by what is sent to the collection, and written where it is.
+    let misplaced = match info.verb {
+        "create" => !info.name.is_empty(),
+        "update" | "patch" => info.name.is_empty(),
+        _ => false,
+    };
+    if misplaced || !found.resource.verbs.contains(info.verb) {
         return Err(method_not_allowed());
     }
+    options::check_write(context)?;
     // Writes are boxed: reads, which are most, must not carry the size of their futures.
     match info.verb {
         "get" | "list" if found.resource.plural == "componentstatuses" => {

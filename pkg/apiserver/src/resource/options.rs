@@ -38,8 +38,11 @@ pub fn field_validation(context: &Context<'_>) -> FieldValidation {
     VALIDATIONS.iter().find(|(name, _)| *name == asked).map_or(FieldValidation::Warn, |(_, mode)| *mode)
 }
 
-/// Refuses wrong options of a create, update or patch, all that are wrong at once.
+/// Refuses wrong options of a create, update or patch, all that are wrong at once. Other verbs have none of them.
 pub fn check_write(context: &Context<'_>) -> ApiResult<()> {
+    if !matches!(context.info.verb, "create" | "update" | "patch") {
+        return Ok(());
+    }
     let query = &context.query;
     let mut errors = manager_errors(query.get("fieldManager"));
     let dry_runs = dry_runs(context);
@@ -129,9 +132,9 @@ pub async fn delete(context: &Context<'_>, body: RequestBody) -> ApiResult<(Dele
         delete_of_query(context)?
     } else {
         let kind = GroupVersionKind::new("", "v1", "DeleteOptions");
-        let mut tree = decode::tree(context, &kind, &bytes)?.object;
+        let mut tree = decode::bare_tree(context, &kind, &bytes)?.object;
         // Also drops what protobuf writes for fields that are not set.
-        apis::schema::canonicalise(&kind, &mut tree);
+        apis::schema::conform(&kind, &mut tree).map_err(ApiError::bad_request)?;
         // Upstream reads the query only without a body. Nobody who writes dryRun wants the object gone.
         let asked = dry_runs(context);
         if !asked.is_empty() && tree.array_at("dryRun").is_empty() {

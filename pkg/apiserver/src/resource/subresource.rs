@@ -18,9 +18,13 @@ pub async fn serve(context: &Context<'_>, found: Found, body: RequestBody) -> Ap
     let info = &context.info;
     let sub = found.resource.subresource(info.subresource).ok_or_else(ApiError::page_not_found)?;
     let streams = matches!(sub.name, "exec" | "attach" | "portforward" | "log" | "proxy");
-    if !streams && (!sub.verbs.contains(info.verb) || !info.rest.is_empty()) {
+    if !streams && !info.rest.is_empty() {
+        return Err(ApiError::page_not_found());
+    }
+    if !streams && !sub.verbs.contains(info.verb) {
         return Err(method_not_allowed());
     }
+    options::check_write(context)?;
     match (found.resource.plural, sub.name) {
         ("pods", "binding") => binding(context, found, body).await,
         ("pods", "eviction") => eviction(context, found, body).await,

@@ -19,6 +19,7 @@ mod matrix;
 mod messages;
 mod network;
 mod objects;
+mod paths;
 mod pods;
 mod samples;
 mod services;

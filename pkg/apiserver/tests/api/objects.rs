@@ -59,8 +59,13 @@ async fn refusals_have_upstreams_codes_and_texts() {
     assert_eq!(api.send_bytes("POST", MAPS, "application/json", vec![b' '; 4 << 20]).await.code, 413);
     assert_eq!(api.get_as(MAPS, "application/cbor").await.code, 406);
     let text = "the server could not find the requested resource";
-    for path in ["/api/v1/nonsense", "/apis/none/v1/x", "/apis/apps/v9/deployments", "/nope", "/api/v1/configmaps/x"] {
+    for path in ["/api/v1/nonsense", "/api/v2", "/apis/apps/v9/deployments", "/apis/apps/v9", "/api/v1/configmaps/x"] {
         assert_eq!(api.get(path).await.refused(404), text, "{path}");
+    }
+    for path in ["/apis/none/v1/x", "/apis/none/v1", "/apis/none", "/nope"] {
+        let page = api.get(path).await;
+        assert_eq!((page.code, &*page.bytes), (404, &b"404 page not found\n"[..]), "{path}");
+        assert_eq!(page.headers["content-type"], "text/plain; charset=utf-8");
     }
     let text = "the server does not allow this method on the requested resource";
     assert_eq!(api.post("/api/v1/configmaps", &config_map("x", "1")).await.refused(405), text);
