@@ -54,23 +54,24 @@ impl Peer {
     async fn stream(
         &self,
         mut requests: impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
-    ) -> io::Result<impl Stream<Item = Appended> + Send + 'static> {
+    ) -> io::Result<BoxStream<'static, Appended>> {
         // openraft makes its pause after a failure when it is asked for the next request, so that comes first.
-        let first = requests.next().await;
+        let Some(first) = requests.next().await else { return Ok(stream::empty().boxed()) };
         let link = self.link()?;
         let opening = async {
             let mut client = link.client().await?;
-            let requests = stream::iter(first).chain(requests).map(|request| wire::append_request(&request));
+            let requests = stream::iter([first]).chain(requests).map(|request| wire::append_request(&request));
             client.append(link.request(requests)).await.map_err(|status| link.failed(&status))
         };
         let replies = timeout(CALL_TIMEOUT, opening).await??.into_inner();
-        Ok(replies.map(move |reply| {
+        let read = move |reply| {
             let read = match reply {
                 Ok(reply) => wire::read_append_reply(reply).map_err(io::Error::other),
                 Err(status) => Err(link.failed(&status)),
             };
             read.map_err(|error| RPCError::Unreachable(unreachable(&error)))
-        }))
+        };
+        Ok(replies.map(read).boxed())
     }
 
     async fn ask(&self, pre: bool, request: VoteRequest<TypeConfig>) -> io::Result<VoteResponse<TypeConfig>> {
@@ -104,8 +105,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let replies = self.stream(stream::iter([request])).await.map_err(|error| unreachable(&error))?;
-        let mut replies = Box::pin(replies);
+        let mut replies = self.stream(stream::iter([request])).await.map_err(|error| unreachable(&error))?;
         let none = || Unreachable::new(&io::Error::from(io::ErrorKind::UnexpectedEof));
         replies.next().await.ok_or_else(none)?.map(AppendEntriesResponse::from)
     }
@@ -152,9 +152,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let link = self.link().map_err(|error| unreachable(&error))?;
         tokio::select! {
-            sent = snapshot::send(link, vote, snapshot) => Ok(sent.map_err(|error| unreachable(&error))?),
+            sent = snapshot::send(|| self.link(), vote, snapshot) => Ok(sent.map_err(|error| unreachable(&error))?),
             closed = cancel => Err(StreamingError::Closed(closed)),
         }
     }

@@ -24,44 +24,47 @@ use crate::types::{Snapshot, SnapshotMeta, TypeConfig, Vote};
 const CHUNK_BYTES: usize = 256 << 10;
 /// No attempt brought anything across for so long: openraft decides whether to begin anew.
 const GIVE_UP: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pauses between attempts, doubled each time that nothing came across.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The longest that one attempt may take, with writing the state to the other's disk.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10 * 60);
 /// What came of a state is kept so long when the connection breaks.
 pub(super) const KEEP: Duration = Duration::from_secs(60);
 
-/// Sends a state and returns when it is installed.
-pub(super) async fn send(link: Arc<Link>, vote: Vote, snapshot: Snapshot) -> io::Result<SnapshotResponse<TypeConfig>> {
+/// Sends a state and returns when it is installed. `find` gives the way to the member, whose address may change.
+pub(super) async fn send(
+    find: impl Fn() -> io::Result<Arc<Link>>,
+    vote: Vote,
+    snapshot: Snapshot,
+) -> io::Result<SnapshotResponse<TypeConfig>> {
     let outgoing = Outgoing::new(vote, snapshot)?;
-    let mut there = 0;
-    let mut moved = Instant::now();
+    let (mut there, mut moved, mut pause) = (0, Instant::now(), PAUSE_FIRST);
     loop {
-        let error = match attempt(&link, &outgoing, &mut there, &mut moved).await {
+        let before = there;
+        let tried = async { attempt(&find()?, &outgoing, &mut there).await };
+        let error = match tried.await {
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
+        if there > before {
+            (moved, pause) = (Instant::now(), PAUSE_FIRST);
+        }
         if moved.elapsed() > GIVE_UP {
             return Err(error);
         }
         tracing::info!(%error, chunks = there, "sending the state was interrupted, going on");
-        sleep(PAUSE).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
-async fn attempt(
-    link: &Arc<Link>,
-    outgoing: &Outgoing,
-    there: &mut u64,
-    moved: &mut Instant,
-) -> io::Result<SnapshotResponse<TypeConfig>> {
+async fn attempt(link: &Arc<Link>, outgoing: &Outgoing, there: &mut u64) -> io::Result<SnapshotResponse<TypeConfig>> {
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
     let mut client: Client = link.bulk_client().await?;
     let question = link.request(proto::SnapshotProgressRequest { id: outgoing.header.id });
     let asking = timeout(GIVE_UP, client.snapshot_progress(question));
     let known = asking.await.map_err(late)?.map_err(|status| link.failed(&status))?.into_inner().chunks;
-    if known > *there {
-        *moved = Instant::now();
-    }
     *there = known;
     let sending = client.snapshot(link.request(outgoing.chunks_from(known)));
     let reply = timeout(ATTEMPT_MAX, sending).await.map_err(late)?.map_err(|status| link.failed(&status))?;
