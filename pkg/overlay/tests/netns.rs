@@ -2,73 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation is what a test is for")]
 
-use std::fs::File;
+mod spaces;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
-use std::process::Command;
 use std::time::Duration;
 
 use netlink::Mac;
 use overlay::Backend::{HostGateway, Vxlan};
 use overlay::peer::Peer;
 use overlay::{Backend, DEVICE, Kernel, PROTOCOL, Uplink};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use spaces::{Space, ip, privileged};
 
-fn privileged() -> bool {
-    let able = rustix::process::geteuid().is_root() && Command::new("ip").args(["netns", "list"]).output().is_ok();
-    if !able {
-        eprintln!("SKIPPED: needs root and iproute2");
-    }
-    able
-}
-
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A network namespace, gone with this.
-struct Space(String);
-
-impl Space {
-    fn new(name: &str) -> Self {
-        let space = Self(format!("ovl{}{name}", std::process::id()));
-        ip(&format!("netns add {}", space.0));
-        ip(&format!("-n {} link set lo up", space.0));
-        space
-    }
-
-    /// Runs `work` on a thread inside the namespace, in a runtime of its own.
-    fn within<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
-        let namespace = File::open(format!("/var/run/netns/{}", self.0)).unwrap();
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(work())
-            });
-            thread.join().unwrap()
-        })
-    }
-
-    fn ip(&self, arguments: &str) -> String {
-        ip(&format!("-n {} {arguments}", self.0))
-    }
-
-    /// Who a server in this namespace sees when `client` connects to `address`; `None` if the connection fails.
-    fn sees(&self, client: &Self, address: &str) -> Option<IpAddr> {
-        let listener = self.within(async || TcpListener::bind("0.0.0.0:8080").unwrap());
-        let to = SocketAddr::new(address.parse().unwrap(), 8080);
-        let connected = client.within(async || TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok());
-        connected.map(|_stream| listener.accept().unwrap().1.ip())
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
+/// Who a server in the namespace `server` sees when `client` connects to `address`; `None` if the connection fails.
+fn seen(server: &Space, client: &Space, address: &str) -> Option<IpAddr> {
+    let listener = server.within(async || TcpListener::bind("0.0.0.0:8080").unwrap());
+    let to = SocketAddr::new(address.parse().unwrap(), 8080);
+    let connected = client.within(async || TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok());
+    connected.map(|_stream| listener.accept().unwrap().1.ip())
 }
 
 /// A node on the common link, with a pod behind it.
@@ -149,18 +99,18 @@ fn pods_of_three_nodes_reach_each_other_and_keep_their_addresses() {
             assert_eq!(node.sync(backend, &peers_of(node)).0, 0, "{backend:?}: a second look finds nothing to do");
         }
         for (from, to) in [(0, 1), (1, 0), (2, 0)] {
-            let seen = nodes[to].pod.sees(&nodes[from].pod, &pod(to + 1));
+            let seen = seen(&nodes[to].pod, &nodes[from].pod, &pod(to + 1));
             assert_eq!(seen, source(&pod(from + 1)), "{backend:?}: pod {from} to pod {to}");
         }
-        let from_node = nodes[1].pod.sees(&nodes[0].space, &pod(2));
+        let from_node = seen(&nodes[1].pod, &nodes[0].space, &pod(2));
         let own = if backend == Vxlan { "10.97.1.0" } else { "192.0.2.1" };
         assert_eq!(from_node, source(own), "{backend:?}: a node reaches a pod of another");
 
         // A node leaves: what led there is gone, the rest stays.
         let left = [nodes[1].peer(backend)];
         nodes[0].sync(backend, &left);
-        assert_eq!(nodes[2].pod.sees(&nodes[0].pod, &pod(3)), None, "{backend:?}: gone");
-        assert_eq!(nodes[1].pod.sees(&nodes[0].pod, &pod(2)), source(&pod(1)), "{backend:?}: still there");
+        assert_eq!(seen(&nodes[2].pod, &nodes[0].pod, &pod(3)), None, "{backend:?}: gone");
+        assert_eq!(seen(&nodes[1].pod, &nodes[0].pod, &pod(2)), source(&pod(1)), "{backend:?}: still there");
         let routes = nodes[0].space.ip(&format!("route show proto {PROTOCOL}"));
         assert_eq!(routes.lines().count(), 1, "{routes}");
     }
@@ -178,7 +128,7 @@ fn a_peer_that_moves_is_followed_and_what_others_made_stays() {
     a.space.ip("route add 203.0.113.0/24 via 192.0.2.2");
     a.sync(Vxlan, &[b.peer(Vxlan)]);
     b.sync(Vxlan, &[a.peer(Vxlan)]);
-    assert!(b.pod.sees(&a.pod, "10.97.2.2").is_some());
+    assert!(seen(&b.pod, &a.pod, "10.97.2.2").is_some());
 
     // The node gets another address: its device is made anew, and one entry changes with the others.
     b.space.ip("addr flush dev eth0");
@@ -197,7 +147,7 @@ fn a_peer_that_moves_is_followed_and_what_others_made_stays() {
     assert_eq!(taken, 3, "a new device starts empty");
     let peer = Peer { address: Ipv4Addr::new(192, 0, 2, 20), ..moved.peer(Vxlan) };
     assert_eq!(a.sync(Vxlan, std::slice::from_ref(&peer)).0, 1);
-    assert_eq!(moved.pod.sees(&a.pod, "10.97.2.2"), Some("10.97.1.2".parse().unwrap()));
+    assert_eq!(seen(&moved.pod, &a.pod, "10.97.2.2"), Some("10.97.1.2".parse().unwrap()));
 
     // The range goes to a node that has another: nothing is left of the one before.
     let renumbered = Peer { range: "10.97.9.0/24".parse().unwrap(), mac: Some(Mac([2, 0, 0, 0, 0, 9])), ..peer };
