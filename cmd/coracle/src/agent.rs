@@ -83,7 +83,7 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
     let mut site = node_site(&options, &node_name, node_ip);
     let plan = node::Plan::check(&site).await?;
     let folder = folder(&options.common.data_dir)?;
-    let (door, config) = enter(&options.server, &token, &folder).await?;
+    let (door, config, credentials, leaf) = join(&options.server, &token, &folder, &node_name).await?;
     site.options.network.cluster_cidr = config.cluster_cidr;
     site.options.network.service_cidr = config.service_cidr;
     site.options.network.cluster_dns = Some(config.cluster_dns);
@@ -91,7 +91,6 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
     site.options.node.flannel_backend = config.flannel_backend.clone();
 
     let shutdown = Shutdown::new();
-    let (credentials, leaf) = client_certificate(&door, &folder, &node_name).await?;
     let own = Identity::new(&leaf)?;
     let balanced = door.connect(Some(&own))?;
     keep_client_certificate(credentials, leaf, own, &door, balanced.client("kubelet"), &shutdown);
@@ -111,6 +110,26 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
         tracing::warn!("some tasks did not end in time");
     }
     Ok(())
+}
+
+/// Becomes a node of the cluster, or finds what an earlier start was told. A join that fails leaves nothing behind.
+async fn join(
+    url: &str,
+    token: &str,
+    folder: &Folder,
+    node: &str,
+) -> anyhow::Result<(Door, ClusterConfig, Kept, Leaf)> {
+    let is_new = remembered(folder).is_none();
+    let joined = async {
+        let (door, config) = enter(url, token, folder).await?;
+        let (credentials, leaf) = client_certificate(&door, folder, node).await?;
+        Ok((door, config, credentials, leaf))
+    };
+    joined.await.inspect_err(|_: &anyhow::Error| {
+        if is_new && let Err(error) = std::fs::remove_dir_all(&folder.0) {
+            tracing::warn!(%error, folder = %folder.0.display(), "what the failed join has left cannot be removed");
+        }
+    })
 }
 
 fn node_site(options: &AgentOptions, node_name: &str, node_ip: IpAddr) -> node::Site {

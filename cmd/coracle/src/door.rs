@@ -105,6 +105,9 @@ fn no_way(url: &str, error: &kube::Error) -> anyhow::Error {
             401 => {
                 anyhow!("--token: the cluster of --server {url} does not know it; it may have run out or been replaced")
             }
+            403 => anyhow!(
+                "--token: it lets agents in, not servers; the server token is in server/token in the data folder of a server"
+            ),
             404 => anyhow!("--server {url}: what answers there is no Coracle server"),
             _ => anyhow!("--server {url}: {}", status.message),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use apimachinery::{ApiError, ApiResult};
 use apiserver::Joining;
@@ -62,6 +62,9 @@ pub struct Membership {
     pub address: String,
 }
 
+/// How long a member may take to answer when nobody leads.
+const DIAL_LIMIT: Duration = Duration::from_millis(500);
+
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -77,13 +80,21 @@ pub struct Host {
 }
 
 impl Host {
-    fn refuse(&self, why: String) -> ApiError {
-        ApiError::new(409, "Conflict", why)
-    }
-
     /// The name of an agent is not free for a server.
     fn is_an_agents(&self, name: &str) -> bool {
         self.registry.read("", "secrets", "kube-system", &format!("{name}.node-identity.coracle")).is_some()
+    }
+
+    /// All members, and whether each can be reached: as the leader says or, when nobody leads, by asking each.
+    async fn members(&self) -> Vec<(Member, bool)> {
+        let (members, own) = (self.storage.members().await, self.storage.node_id());
+        let led = self.storage.leader().is_some();
+        let asked = members.into_iter().map(|member| async move {
+            let known = member.id == own || member.reachable();
+            let reachable = known || (!led && answers(&member.address).await);
+            (member, reachable)
+        });
+        futures::future::join_all(asked).await
     }
 
     async fn member(&self, name: &str) -> ApiResult<Member> {
@@ -93,18 +104,28 @@ impl Host {
     }
 }
 
+/// Whether anything listens at `address`.
+async fn answers(address: &str) -> bool {
+    let dial = tokio::time::timeout(DIAL_LIMIT, tokio::net::TcpStream::connect(address));
+    matches!(dial.await, Ok(Ok(_)))
+}
+
+fn refuse(why: String) -> ApiError {
+    ApiError::new(409, "Conflict", why)
+}
+
 fn unavailable(error: StorageError) -> ApiError {
     ApiError::service_unavailable(error.to_string())
 }
 
-fn member_value(member: &Member) -> Value {
+fn member_value(member: &Member, reachable: bool) -> Value {
     json!({
         "id": member.id,
         "name": member.name,
         "address": member.address,
         "voter": member.voter,
         "leader": member.leader,
-        "reachable": member.reachable(),
+        "reachable": reachable,
         "silentMillis": member.silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
         "matched": member.matched,
     })
@@ -136,23 +157,23 @@ impl Joining for Host {
             serde_json::from_value(request.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
         if !self.listens {
             let port = self.options.member.peer_port;
-            return Err(self.refuse(format!(
+            return Err(refuse(format!(
                 "the server that was asked does not listen for others: its --peer-port {port} was in use when it started"
             )));
         }
-        version::check_server(&request.version, component_base::version::KUBERNETES).map_err(|why| self.refuse(why))?;
+        version::check_server(&request.version, component_base::version::KUBERNETES).map_err(refuse)?;
         let skew = unix_now().abs_diff(request.time);
         if skew > CLOCK_SKEW_MAX {
             let why = format!("the clocks of the two servers differ by {skew} s; set them (timedatectl set-ntp true)");
-            return Err(self.refuse(why));
+            return Err(refuse(why));
         }
         let differing = differences(&agreed(&self.options), &request.settings);
         if !differing.is_empty() {
-            return Err(self.refuse(format!("settings differ: {}", differing.join("; "))));
+            return Err(refuse(format!("settings differ: {}", differing.join("; "))));
         }
         if self.is_an_agents(&request.name) {
             let name = &request.name;
-            return Err(self.refuse(format!(
+            return Err(refuse(format!(
                 "the name {name:?} is that of an agent: give another --node-name, or run `kubectl delete node {name}` first"
             )));
         }
@@ -172,12 +193,17 @@ impl Joining for Host {
     }
 
     async fn servers(&self) -> ApiResult<Value> {
-        let members = self.storage.members().await;
+        let members = self.members().await;
         Ok(json!({
-            "members": members.iter().map(member_value).collect::<Vec<_>>(),
+            "members": members.iter().map(|(member, reachable)| member_value(member, *reachable)).collect::<Vec<_>>(),
             "leader": self.storage.leader(),
             "answeredBy": self.storage.node_id(),
         }))
+    }
+
+    async fn missing(&self) -> Vec<String> {
+        let members = self.members().await;
+        members.into_iter().filter(|(_, reachable)| !reachable).map(|(member, _)| member.name).collect()
     }
 
     async fn remove(&self, name: &str) -> ApiResult<Value> {

@@ -70,13 +70,30 @@ async fn wait_for_others(storage: &Storage) -> anyhow::Result<()> {
     tracing::info!("waiting for the other servers");
     if let Err(error) = storage.ready(READY).await {
         if storage.is_removed() {
-            bail!(
-                "this server was removed from its cluster; to come back, remove its server folder and start it with \
-                 --server and --token"
-            );
+            bail!(REMOVED);
         }
         // It goes on: reads work, and the others may come.
         tracing::warn!(%error, "starting without a quorum of servers");
     }
     Ok(())
 }
+
+/// How often a member asks itself whether it was removed. Others say so when it talks to them.
+const REMOVED_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Returns when this server was removed from its cluster.
+pub async fn removed(storage: &Storage) -> anyhow::Error {
+    loop {
+        // A server that is alone is removed by nobody: it need not wake up for that.
+        while storage.is_alone() {
+            tokio::time::sleep(REMOVED_EVERY * 30).await;
+        }
+        if storage.is_removed() {
+            return anyhow::anyhow!(REMOVED);
+        }
+        tokio::time::sleep(REMOVED_EVERY).await;
+    }
+}
+
+const REMOVED: &str = "this server was removed from its cluster; to come back, remove the server folder in --data-dir and \
+                       start it with --server and --token";

@@ -83,7 +83,10 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         node::start_role_label(&site.node_name, masters(&server), &loops_shutdown);
         plan.start(&machine, node_clients(&site, &server), &node_serving(&site)?, &loops_shutdown)?;
     }
-    loops::signal().await?;
+    let reason = tokio::select! {
+        signal = loops::signal() => signal,
+        removed = peers::removed(&storage) => Err(removed),
+    };
     tracing::info!("stopping; containers go on");
     for part in [loops_shutdown, shutdown] {
         part.trigger();
@@ -92,7 +95,7 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         }
     }
     storage.shutdown().await;
-    Ok(())
+    reason
 }
 
 /// Gets the keys of the cluster that is to be joined, unless this server belongs to one already.

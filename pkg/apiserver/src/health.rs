@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use apimachinery::ApiResult;
 use http::{HeaderValue, StatusCode};
@@ -14,7 +15,7 @@ pub async fn serve(context: &Context<'_>, what: &str) -> ApiResult<Response> {
     let (endpoint, only) = what.split_once('/').unwrap_or((what, ""));
     let mut checks: Vec<(&str, Result<(), String>)> = vec![("ping", Ok(())), ("log", Ok(()))];
     if endpoint != "livez" {
-        checks.push(("etcd", context.registry().ready().await.map_err(|e| e.message().to_owned())));
+        checks.push(("etcd", store(context).await));
         checks.push(("poststarthook/rbac/bootstrap-roles", started(context)));
     }
     if endpoint == "readyz" {
@@ -25,7 +26,32 @@ pub async fn serve(context: &Context<'_>, what: &str) -> ApiResult<Response> {
     if checks.is_empty() && !only.is_empty() {
         return Err(apimachinery::ApiError::page_not_found());
     }
-    Ok(report(endpoint, &checks, context.query.find("verbose").is_some()))
+    let mut response = report(endpoint, &checks, context.query.find("verbose").is_some());
+    if checks.iter().any(|(name, outcome)| *name == "etcd" && outcome.is_err()) {
+        response = with_missing(context, response).await;
+    }
+    Ok(response)
+}
+
+/// How long the store may take before it counts as not ready: longer than an election takes.
+const STORE_LIMIT: Duration = Duration::from_secs(3);
+
+async fn store(context: &Context<'_>) -> Result<(), String> {
+    match tokio::time::timeout(STORE_LIMIT, context.registry().ready()).await {
+        Ok(ready) => ready.map_err(|error| error.message().to_owned()),
+        Err(_) => Err("the store has not answered in time".to_owned()),
+    }
+}
+
+/// Says which servers are missing, for that is what helps.
+async fn with_missing(context: &Context<'_>, response: Response) -> Response {
+    let Some(joining) = &context.server.config.joining else { return response };
+    let missing = joining.missing().await;
+    if missing.is_empty() {
+        return response;
+    }
+    let text = response.body().as_full().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    respond::text(response.status(), format!("{text}servers that do not answer: {}\n", missing.join(", ")))
 }
 
 fn started(context: &Context<'_>) -> Result<(), String> {

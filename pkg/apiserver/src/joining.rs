@@ -43,6 +43,9 @@ pub trait Joining: Send + Sync {
     /// All servers that hold the store.
     async fn servers(&self) -> ApiResult<Value>;
 
+    /// Names of servers that do not answer, when there is no majority of them.
+    async fn missing(&self) -> Vec<String>;
+
     /// Removes the server `name` from them.
     async fn remove(&self, name: &str) -> ApiResult<Value>;
 }

@@ -82,9 +82,6 @@ pub struct MemberOptions {
     /// Port on which servers talk to each other
     #[arg(long, value_name = "PORT", default_value_t = 2380)]
     pub peer_port: u16,
-    /// Go on alone with this server's data, after the others are lost for good
-    #[arg(long)]
-    pub cluster_reset: bool,
 }
 
 impl std::fmt::Debug for MemberOptions {

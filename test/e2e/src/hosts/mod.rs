@@ -65,6 +65,8 @@ impl Host {
     /// A host without anything running, number `number` on the switch.
     pub fn start(name: &str, number: u8) -> anyhow::Result<Self> {
         let dir = host::work_dir().join(name);
+        // An earlier scenario may have had a host of this name.
+        let _ = fs::remove_dir_all(&dir);
         for part in ["data/agent/images", "etc"] {
             fs::create_dir_all(dir.join(part))?;
         }
