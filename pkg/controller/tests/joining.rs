@@ -5,62 +5,19 @@
 // Not all that the API server's own tests need.
 #![allow(dead_code)]
 
-#[path = "../../apiserver/tests/api/support.rs"]
-mod support;
-
-use std::sync::Arc;
-use std::time::Duration;
+mod running;
 
 use apimachinery::UserInfo;
-use client::election::Timings;
-use component_base::Shutdown;
 use pki::{KeyPair, Sans};
+use running::support::Api;
+use running::{start, until};
 use serde_json::{Value, json};
-use support::Api;
-use tower::ServiceExt as _;
 
 const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
 const NODE_TOKENS: &str = auth::bootstrap::joining::NODE_TOKENS;
 const KUBELET_CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
-
-fn client_of(api: &Api, user: UserInfo) -> client::Client {
-    let user = Arc::new(user);
-    let service = api.server.service().map_request(move |mut request: http::Request<kube::client::Body>| {
-        request.extensions_mut().insert(user.clone());
-        request
-    });
-    client::in_process(service, "default")
-}
-
-/// An API server with all controllers, each under its own account.
-async fn start() -> (Api, Shutdown) {
-    let api = Api::start().await;
-    let shutdown = Shutdown::new();
-    let accounts = api.as_user(UserInfo::anonymous());
-    let config = controller::Config {
-        client: client_of(&api, UserInfo::new("system:kube-controller-manager", [])),
-        client_for: Some(Arc::new(move |name: &str| {
-            let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system"];
-            client_of(&accounts, UserInfo::new(format!("system:serviceaccount:kube-system:{name}"), groups))
-        })),
-        informers: None,
-        cluster_cidr: None,
-        identity: "test".to_owned(),
-        root_ca_pem: api.pki.server_ca().cert_pem(),
-        timings: Timings::default(),
-        quota_usage: None,
-        signers: Some(controller::Signers {
-            client_ca: api.pki.client_ca().clone(),
-            server_ca: api.pki.server_ca().clone(),
-            reserved: Sans { hostnames: vec!["kubernetes".to_owned()], ips: Vec::new() },
-        }),
-    };
-    let stop = shutdown.clone();
-    shutdown.spawn(async move { controller::run(config, stop).await });
-    (api, shutdown)
-}
 
 fn joiner() -> UserInfo {
     UserInfo::new("system:bootstrap:abcdef", ["system:bootstrappers", NODE_TOKENS])
@@ -81,19 +38,6 @@ async fn ask(api: &Api, user: UserInfo, name: &str, signer: &str, node: &str, ke
         },
     });
     api.as_user(user).post(REQUESTS, &request).await.expect(201);
-}
-
-/// Waits until `path` answers with what `done` takes something out of.
-async fn until<T>(api: &Api, path: &str, done: impl Fn(u16, &Value) -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + support::PATIENCE;
-    loop {
-        let answer = api.get(path).await;
-        if let Some(found) = done(answer.code, &answer.json()) {
-            return found;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{path} never became it: {}", answer.json());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn certificate(api: &Api, name: &str) -> String {
