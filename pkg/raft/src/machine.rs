@@ -48,7 +48,7 @@ struct State {
     bytes: u64,
     /// What the last checkpoint holds.
     durable: SnapshotMeta,
-    /// Members of this life that are none any more. Nobody gets the identity of another.
+    /// Voters that were seen to leave in this life. Nobody gets the identity of another.
     removed: HashSet<u64>,
 }
 
@@ -99,7 +99,7 @@ impl Machine {
         let _ = self.shared.applied.subscribe().wait_for(|applied| *applied >= index).await;
     }
 
-    /// Whether a member was seen to leave the group.
+    /// Whether a voter was seen to leave the group.
     pub(crate) fn was_removed(&self, id: u64) -> bool {
         self.shared.state.lock().removed.contains(&id)
     }
@@ -197,7 +197,8 @@ impl Machine {
 impl State {
     fn change_members(&mut self, membership: StoredMembership) {
         let before = std::mem::replace(&mut self.membership, membership);
-        self.removed.extend(before.nodes().map(|(id, _)| *id));
+        // A learner that was let go may try again.
+        self.removed.extend(before.voter_ids());
         for (id, _) in self.membership.nodes() {
             self.removed.remove(id);
         }

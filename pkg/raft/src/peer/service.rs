@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
+use openraft::async_runtime::WatchReceiver;
 use tokio::time::timeout;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::peer_server::Peer;
@@ -16,6 +18,7 @@ use crate::complete::complete;
 use crate::config::ProposeError;
 use crate::core::Core;
 use crate::members::Change;
+use crate::types::LogId;
 
 /// A sender of the state that says nothing for so long is gone.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,10 +102,25 @@ impl Service {
         }
     }
 
+    /// Whether a candidate's log ends before the members were agreed on who it is none of. It cannot win, as this member
+    /// has that entry; and it does not know that it was removed.
+    fn left_behind(&self, candidate: u64, last: Option<LogId>) -> bool {
+        let metrics = self.core.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let agreed = &metrics.committed_membership_config;
+        agreed.membership().get_node(&candidate).is_none() && last < *agreed.log_id()
+    }
+
     fn only_leader(&self) -> Result<(), ProposeError> {
         // Nothing is passed on twice: the caller finds the leader itself.
         if self.core.leads() { Ok(()) } else { Err(ProposeError::NotLeader { leader: None }) }
     }
+}
+
+fn removed(member: u64) -> Status {
+    let mut status = Status::permission_denied(format!("member {member:016x} was removed from the cluster"));
+    status.metadata_mut().insert(REMOVED, MetadataValue::from_static("true"));
+    status
 }
 
 #[tonic::async_trait]
@@ -133,8 +151,11 @@ impl Peer for Service {
     }
 
     async fn vote(&self, request: Request<proto::VoteRequest>) -> Result<Response<proto::VoteReply>, Status> {
-        self.admit(&request, For::Member)?;
+        let from = self.admit(&request, For::Member)?;
         let (request, pre) = wire::read_vote_request(request.into_inner())?;
+        if self.left_behind(from, request.last_log_id) {
+            return Err(removed(from));
+        }
         let raft = self.core.raft.clone();
         let asking = complete(async move { if pre { raft.pre_vote(request).await } else { raft.vote(request).await } });
         Ok(Response::new(wire::vote_reply(&asking.await.map_err(wire::stopped)?)))

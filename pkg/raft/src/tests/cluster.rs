@@ -237,6 +237,8 @@ pub(super) struct Cluster {
     pub(super) disks: BTreeMap<u64, Arc<SimDisk>>,
     pub(super) addresses: BTreeMap<u64, String>,
     pub(super) cluster_id: u64,
+    /// Members come back where they were, and not somewhere else.
+    pub(super) keep_addresses: bool,
     certificates: Arc<Certificates>,
     pub(super) config: Config,
     pub(super) patience: Patience,
@@ -259,6 +261,7 @@ impl Cluster {
             disks: BTreeMap::new(),
             addresses: BTreeMap::new(),
             cluster_id: 77,
+            keep_addresses: false,
             certificates: Arc::new(Certificates::new()),
             config,
             patience: Patience::default(),
@@ -292,7 +295,8 @@ impl Cluster {
     pub(super) async fn start(&mut self, id: u64) -> Arc<Node> {
         let new = !self.disks.contains_key(&id);
         let disk = self.disks.entry(id).or_insert_with(SimDisk::new).clone();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = self.addresses.get(&id).filter(|_| self.keep_addresses).map_or("127.0.0.1:0", String::as_str);
+        let listener = TcpListener::bind(address).await.unwrap();
         self.net.revive(id);
         let peers = self.certificates.config(&name(id), listener);
         self.addresses.insert(id, peers.advertise.clone());

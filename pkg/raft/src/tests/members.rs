@@ -40,6 +40,45 @@ async fn a_removed_member_is_refused_by_name_and_another_takes_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_slept_through_its_removal_is_told_also_by_those_who_started_since() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.keep_addresses = true;
+    let gone = cluster.follower().await;
+    cluster.kill(gone).await;
+    let others: Vec<_> = cluster.nodes.keys().copied().collect();
+    cluster.nodes[&others[0]].remove_member(gone).await.unwrap();
+    for other in &others {
+        cluster.kill(*other).await;
+    }
+    for other in &others {
+        cluster.start(*other).await;
+    }
+    cluster.write(others[0], "/after").await;
+    cluster.start(gone).await;
+    eventually("the removed one is told", || cluster.nodes[&gone].is_removed()).await;
+    assert!(others.iter().all(|other| !cluster.nodes[other].is_removed()));
+    cluster.write(others[1], "/later").await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_joiner_that_was_let_go_may_try_again() {
+    let mut cluster = Cluster::new();
+    cluster.patience = Patience { silent: Duration::from_millis(500), total: SOON };
+    cluster.grow_to(2).await;
+    cluster.start(3).await;
+    cluster.net.split(&[3], &[1, 2]);
+    cluster.add(1, 3).await.unwrap();
+    let core = cluster.nodes[&1].core().clone();
+    eventually("the joiner is let go", || !core.nodes().contains_key(&3)).await;
+    cluster.net.heal();
+    cluster.join(3).await;
+    cluster.write(3, "/after").await;
+    cluster.settle().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_can_be_removed() {
     let cluster = Cluster::of(3).await;
     let leader = cluster.leader().await;
