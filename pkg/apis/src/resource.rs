@@ -191,6 +191,9 @@ pub struct Strategy {
     /// the registry calls this one alone.
     pub validate_update: fn(new: &Object, old: &Object) -> ErrorList,
     pub validate_status_update: fn(new: &Object, old: &Object) -> ErrorList,
+    /// What the namespace of an object does not allow it; `old` is `None` at creation. Its errors come before the others of
+    /// the kind. `None` for most kinds, which need no look at the namespace.
+    pub validate_in_namespace: Option<fn(new: &Object, old: Option<&Object>, namespace: &Object) -> ErrorList>,
     /// Reasons why `name` is not a legal name; empty if it is.
     pub validate_name: fn(name: &str, generate: bool) -> Vec<String>,
     /// Texts for Warning headers.
@@ -222,6 +225,7 @@ impl Strategy {
         validate: crate::strategy::valid,
         validate_update: crate::strategy::valid_update,
         validate_status_update: crate::strategy::valid_update,
+        validate_in_namespace: None,
         validate_name: crate::strategy::subdomain_name,
         warnings: crate::strategy::no_warnings,
         generation_changed: None,

@@ -84,6 +84,7 @@ impl Registry {
             object.metadata_mut().insert("generation".to_owned(), 1.into());
         }
         let mut errors = metadata::validate(call.resource, &object);
+        errors.extend(self.refused_by_namespace(call, &object, None));
         errors.extend((strategy.validate)(&object));
         if !errors.is_empty() {
             return Err(ApiError::invalid(&call.kind(), object.name(), &errors));

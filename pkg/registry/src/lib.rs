@@ -19,6 +19,7 @@ mod list;
 mod managed;
 mod metadata;
 mod names;
+mod namespaces;
 mod pods;
 mod reach;
 mod reset;

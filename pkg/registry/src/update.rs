@@ -294,6 +294,7 @@ impl Registry {
         }
         let mut errors = metadata::validate(call.resource, new);
         errors.extend(metadata::validate_update(new, old));
+        errors.extend(self.refused_by_namespace(call, new, Some(old)));
         errors.extend(match call.subresource {
             "" => (strategy.validate_update)(new, old),
             "status" => (strategy.validate_status_update)(new, old),

@@ -4,7 +4,7 @@ use apimachinery::field::{ErrorList, Path};
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
-use super::{GROUP, request, status};
+use super::{GROUP, admin, request, status};
 use crate::cells::age;
 use crate::check;
 use crate::resource::{Column, Resource, Strategy, Subresource};
@@ -32,6 +32,10 @@ pub const ROW: Resource = Resource {
             errors
         },
         validate_update: unchanged,
+        validate_in_namespace: Some(|new, old, namespace| match old {
+            None => admin::check_requests(new.field("spec"), namespace),
+            Some(old) => admin::check_results(new, old, namespace),
+        }),
         validate_status_update: status::validate,
         generation_changed: None,
         prepare_for_status_update: crate::strategy::keep_metadata_too,
@@ -60,6 +64,10 @@ pub const TEMPLATE: Resource = Resource {
             errors
         },
         validate_update: unchanged,
+        validate_in_namespace: Some(|new, old, namespace| match old {
+            None => admin::check_requests(new.field("spec").field("spec"), namespace),
+            Some(_) => ErrorList::new(),
+        }),
         ..Strategy::PLAIN
     },
     ..Resource::namespaced(GROUP, "v1", "resourceclaimtemplates", "resourceclaimtemplate", "ResourceClaimTemplate")

@@ -1,5 +1,6 @@
 //! Rows of `resource.k8s.io`: devices and claims to them. Whether CEL selectors compile is not checked here.
 
+mod admin;
 mod claim;
 mod class;
 mod device;

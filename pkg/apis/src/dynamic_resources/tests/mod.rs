@@ -1,3 +1,4 @@
+mod admin;
 mod devices;
 
 use serde_json::{Value, json};
