@@ -97,17 +97,18 @@ fn take_one(
         return Err(refuse(why, 10));
     }
     let allowed = number("status/disruptionsAllowed");
-    if allowed <= 0 {
-        let why = format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently");
-        return Err(refuse(why, 0));
+    // Upstream names the resource in the singular here.
+    let group = apimachinery::GroupResource::new("policy", "poddisruptionbudget");
+    if allowed < 0 {
+        return Err(ApiError::forbidden(&group, &name, "pdb disruptions allowed is negative"));
     }
     if budget.at("status/disruptedPods").and_then(Value::as_object).is_some_and(|m| m.len() > DISRUPTED_PODS_MAX) {
-        let group = apimachinery::GroupResource::new("policy", "poddisruptionbudgets");
-        return Err(ApiError::forbidden(
-            &group,
-            &name,
-            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
-        ));
+        let why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller";
+        return Err(ApiError::forbidden(&group, &name, why));
+    }
+    if allowed == 0 {
+        let why = format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently");
+        return Err(refuse(why, 0));
     }
     if call.dry_run {
         return Ok(storage::Change::Keep);
@@ -116,6 +117,14 @@ fn take_one(
     status.insert("disruptionsAllowed".to_owned(), (allowed - 1).into());
     let disrupted = object_mut(status.entry("disruptedPods").or_insert(Value::Null));
     disrupted.insert(call.name.to_owned(), crate::metadata::now().into());
+    if allowed == 1 {
+        let observed = budget.i64_at("status/observedGeneration").unwrap_or(0);
+        let condition = json!({
+            "type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods", "message": "",
+            "observedGeneration": observed,
+        });
+        set_condition(&mut budget, condition);
+    }
     let attributes = attributes::of(resource, &budget);
     Ok(storage::Change::Put(NewObject::encode(&budget, attributes)))
 }

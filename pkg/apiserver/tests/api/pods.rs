@@ -3,6 +3,7 @@
 use apimachinery::meta::ObjectExt as _;
 use serde_json::{Value, json};
 
+use crate::samples::{collection, kinds, sample};
 use crate::support::Api;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -134,4 +135,37 @@ async fn scale_and_status_have_endpoints_of_their_own() {
     );
     let spec = api.merge(&path, &json!({ "status": { "replicas": 1 }, "spec": { "paused": true } })).await.expect(200);
     assert_eq!((&spec["status"]["replicas"], &spec["metadata"]["generation"]), (&json!(5), &json!(3)));
+}
+
+#[tokio::test]
+async fn the_last_eviction_that_a_budget_allows_says_so_in_its_status() {
+    let api = Api::start().await;
+    let rows: Vec<_> = kinds().filter(|row| ["nodes", "pods", "poddisruptionbudgets"].contains(&row.plural)).collect();
+    for row in &rows {
+        api.post(&collection(row), &sample(&api, row)).await.expect(201);
+    }
+    let pod = "/api/v1/namespaces/default/pods/sample";
+    let budget = "/apis/policy/v1/namespaces/default/poddisruptionbudgets/sample";
+    let running = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
+    api.merge(&format!("{pod}/status"), &running).await.expect(200);
+    let allowed = |count: i64| {
+        json!({ "status": {
+            "disruptionsAllowed": count, "observedGeneration": 1, "currentHealthy": 2, "desiredHealthy": 1,
+            "expectedPods": 2,
+        } })
+    };
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "sample" } });
+    api.merge(&format!("{budget}/status"), &allowed(1)).await.expect(200);
+    api.post(&format!("{pod}/eviction"), &eviction).await.expect(201);
+    let left = api.get(budget).await.expect(200);
+    assert_eq!(left["status"]["disruptionsAllowed"], 0);
+    assert!(left["status"]["disruptedPods"]["sample"].is_string(), "{left}");
+    let condition = &left["status"]["conditions"][0];
+    assert_eq!(
+        ["type", "status", "reason"].map(|field| condition[field].as_str().unwrap()),
+        ["DisruptionAllowed", "False", "InsufficientPods"]
+    );
+    let nameless = json!({ "apiVersion": "policy/v1", "kind": "Eviction" });
+    let text = api.post(&format!("{pod}/eviction"), &nameless).await.refused(400);
+    assert_eq!(text, "name in URL does not match name in Eviction object");
 }
