@@ -83,8 +83,9 @@ pub fn zero_struct(of: Type, field: &str) -> Option<Value> {
 
 /// What Go writes of a struct that nobody has set. Made once a type.
 fn zero_of(of: Type) -> &'static Map<String, Value> {
-    static ZEROS: OnceLock<Box<[OnceLock<Map<String, Value>>]>> = OnceLock::new();
-    let zeros = ZEROS.get_or_init(|| Type::all().map(|_| OnceLock::new()).collect());
+    type Zero = OnceLock<Map<String, Value>>;
+    static ZEROS: OnceLock<Box<[Zero]>> = OnceLock::new();
+    let zeros = ZEROS.get_or_init(|| Type::all().map(|_| Zero::new()).collect());
     zeros[usize::from(of.id().0)].get_or_init(|| {
         let mut zero = Map::new();
         complete(of, &mut zero);
