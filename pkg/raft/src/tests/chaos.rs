@@ -111,7 +111,7 @@ async fn trouble(cluster: &mut Cluster, random: &mut Random) -> &'static str {
     let leader = cluster.nodes[&one].leader().filter(|id| cluster.nodes.contains_key(id)).unwrap_or(one);
     let but = |id: u64| ids.iter().copied().filter(|other| *other != id).collect::<Vec<_>>();
     let while_it_lasts = Duration::from_millis(200 + random.below(1500));
-    let what = match random.below(7) {
+    let what = match random.below(8) {
         0 => {
             cluster.net.split(&[leader], &but(leader));
             "the leader is cut off"
@@ -136,6 +136,10 @@ async fn trouble(cluster: &mut Cluster, random: &mut Random) -> &'static str {
             cluster.nodes[&leader].hand_over().await;
             "the leader hands over"
         }
+        6 => {
+            replace(cluster, one).await;
+            "a member is replaced"
+        }
         _ => {
             cluster.kill(leader).await;
             sleep(while_it_lasts).await;
@@ -147,6 +151,35 @@ async fn trouble(cluster: &mut Cluster, random: &mut Random) -> &'static str {
     cluster.net.heal();
     cluster.disks.values().for_each(|disk| disk.stall(false));
     what
+}
+
+/// One leaves for good, and a new one comes.
+async fn replace(cluster: &mut Cluster, old: u64) {
+    let new = cluster.disks.keys().max().map_or(1, |id| id + 1);
+    let through = *cluster.nodes.keys().find(|id| **id != old).unwrap();
+    match cluster.nodes[&through].remove_member(old).await {
+        Ok(()) => {}
+        // An election is under way: another time.
+        Err(ProposeError::NoQuorum(_) | ProposeError::Membership(_)) => return,
+        // It may have happened or happen still: it is asked for until it has.
+        Err(_) => {
+            let gone = |cluster: &Cluster| !cluster.nodes[&through].core().nodes().contains_key(&old);
+            let until = Instant::now() + SOON;
+            while !gone(cluster) {
+                assert!(Instant::now() < until, "a removal that never ends");
+                // Refused once it has happened.
+                let _ = cluster.nodes[&through].remove_member(old).await;
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+    cluster.kill(old).await;
+    cluster.start(new).await;
+    let until = Instant::now() + SOON;
+    while let Err(error) = cluster.add(through, new).await {
+        assert!(Instant::now() < until, "{error}");
+    }
+    cluster.nodes[&new].ready(SOON).await.unwrap();
 }
 
 fn number_from(variable: &str, default: u64) -> u64 {

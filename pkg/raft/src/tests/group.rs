@@ -255,3 +255,26 @@ async fn members_are_listed_alike_everywhere() {
     }
     cluster.stop().await;
 }
+
+/// Seconds of processor time that this process has used.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // Behind the name, which may hold anything: fields 14 and 15, in hundredths.
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_ascii_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / 100.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_group_with_a_dead_member_rests() {
+    let mut cluster = Cluster::of(3).await;
+    let dead = cluster.follower().await;
+    cluster.kill(dead).await;
+    cluster.leader().await;
+    let (used, fsyncs) = (processor_seconds(), cluster.fsyncs());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let used = processor_seconds() - used;
+    // What goes round in a loop takes all of one.
+    assert!(used < 1.5, "{used} s of 3 s");
+    assert_eq!(cluster.fsyncs(), fsyncs, "nothing is written when nothing happens");
+    cluster.stop().await;
+}

@@ -11,6 +11,7 @@ mod group;
 mod linearizability;
 mod log;
 mod members;
+mod net;
 mod sim_disk;
 mod snapshots;
 mod suite;
