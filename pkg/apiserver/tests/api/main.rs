@@ -12,6 +12,7 @@ mod dry_run;
 mod encodings;
 mod fairness;
 mod floods;
+mod joining;
 mod kinds;
 mod limits;
 mod lists;

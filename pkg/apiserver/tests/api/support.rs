@@ -33,6 +33,40 @@ pub struct Api {
     _dir: Arc<TempDir>,
 }
 
+/// Stands in for what a process knows of its peers: answers say what was asked for.
+struct FakeHost(String);
+
+#[async_trait::async_trait]
+impl apiserver::Joining for FakeHost {
+    fn authority(&self) -> String {
+        self.0.clone()
+    }
+
+    fn config(&self) -> Value {
+        serde_json::json!({ "kind": "config" })
+    }
+
+    fn admit(&self, _: &Value) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "keys" }))
+    }
+
+    async fn add(&self, name: &str, _: &Value) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "member", "name": name }))
+    }
+
+    async fn servers(&self) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "servers" }))
+    }
+
+    async fn missing(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn remove(&self, name: &str) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "member", "name": name }))
+    }
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -84,15 +118,17 @@ impl Api {
         let registry = Registry::new(registry::Options { storage, resources: apis::all(), services }).unwrap();
         let policy = Arc::new(Policy::default());
         let masters = UserInfo::new("admin", ["system:masters"]);
-        let tokens =
-            StaticTokens::default().with("admin-token", masters.clone()).with("bob-token", UserInfo::new("bob", []));
+        let tokens = StaticTokens::default()
+            .with("admin-token", masters.clone())
+            .with("bob-token", UserInfo::new("bob", []))
+            .with("server-token", UserInfo::new("coracle:server", ["system:bootstrappers"]));
         let tokens = Arc::new(BearerToken(vec![Arc::new(tokens)]));
         let kubelet_leaf = pki.client_leaf("kubelet-client", "system:kube-apiserver", &["system:masters"]).unwrap();
         let verifier = pki::ClientVerifier::new(pki::tls::roots([pki.client_ca().cert()]).unwrap()).unwrap();
         let shutdown = Shutdown::new();
         let authenticator = auth::authn::Anonymous::only_on(
             Union(vec![Arc::new(X509::new(verifier)) as Arc<dyn Authenticator>, tokens.clone()]),
-            &["/livez", "/readyz", "/healthz", "/version"],
+            &["/livez", "/readyz", "/healthz", "/version", "/cacerts"],
         );
         let node_graph = Arc::new(auth::node::NodeGraph::default());
         let authorizer: Arc<dyn Authorizer> = Arc::new(auth::authz::Union(vec![
@@ -130,7 +166,7 @@ impl Api {
             service_address,
             name: "server".to_owned(),
             one_of_several: false,
-            joining: None,
+            joining: Some(Arc::new(FakeHost(pki.server_ca().cert_pem()))),
         };
         let server = Server::new(config, shutdown.clone());
         server.start().await.unwrap();

@@ -63,7 +63,7 @@ pub(super) async fn claim(context: &Context, subject: &CsrSubject, claim: Claim)
     match api.create(&PostParams::default(), &secret(&name, &key)).await {
         // Somebody else was quicker: look at whose key that is.
         Err(error) if is_already_exists(&error) => Err(Error::Wait("another claim to the node's name was made")),
-        outcome => Ok(Ok(drop(outcome?))),
+        outcome => outcome.map(|_| Ok(())).map_err(Error::from),
     }
 }
 
