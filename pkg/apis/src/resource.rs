@@ -173,6 +173,9 @@ impl Column {
     pub const AGE: Self = Self::text("Age", "Time since the object was created.");
 }
 
+/// Validates an object (and, at an update, the one before) by the Namespace that it is in.
+pub type ValidateInNamespace = fn(new: &Object, old: Option<&Object>, namespace: &Object) -> ErrorList;
+
 /// What is particular about a kind. Objects are trees in the storage version. All functions are pure.
 #[derive(Clone, Copy)]
 pub struct Strategy {
@@ -193,7 +196,7 @@ pub struct Strategy {
     pub validate_status_update: fn(new: &Object, old: &Object) -> ErrorList,
     /// What the namespace of an object does not allow it; `old` is `None` at creation. Its errors come before the others of
     /// the kind. `None` for most kinds, which need no look at the namespace.
-    pub validate_in_namespace: Option<fn(new: &Object, old: Option<&Object>, namespace: &Object) -> ErrorList>,
+    pub validate_in_namespace: Option<ValidateInNamespace>,
     /// Reasons why `name` is not a legal name; empty if it is.
     pub validate_name: fn(name: &str, generate: bool) -> Vec<String>,
     /// Texts for Warning headers.
