@@ -8,6 +8,7 @@ mod disk_stuck;
 mod dropped_calls;
 mod failover;
 mod group;
+mod install;
 mod linearizability;
 mod log;
 mod members;
