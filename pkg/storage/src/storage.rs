@@ -10,6 +10,10 @@ use crate::{At, ListOptions, NewObject, Page, StoredObject, Watch, list};
 
 pub use raft::Statistics;
 
+/// Log entries that another server may be behind and still catches up by the log. One that needs the whole state ends its
+/// watches.
+const ENTRIES_KEPT: u64 = 8192;
+
 /// How the store is run.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -128,6 +132,9 @@ impl Storage {
         node.limits.ring_age_max = config.history_age_max;
         node.proposal_timeout = config.write_timeout;
         node.checkpoint_bytes = config.checkpoint_bytes;
+        if config.peers.is_some() {
+            node.entries_kept = ENTRIES_KEPT;
+        }
         node.peers = config.peers;
         node.join = config.join;
         let node = Node::open(node).await?;
