@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use apiserver::Bounds;
-use http_body_util::Empty;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::limits::{frame, serve};
+use crate::limits::{frame, others_are_served, serve};
 use crate::network::connect;
 use crate::support::{Api, MAPS, PATIENCE};
 
@@ -78,10 +76,5 @@ async fn floods_of_frames_are_taken_up_to_a_bound_and_end_the_connection() {
         // What was said before the end is of no matter, but it is the end.
         let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.expect("an end in time");
     }
-    let stream = connect(&api, port, b"h2", true).await;
-    let (mut h2, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = http::Request::get("https://localhost/version").body(Empty::<bytes::Bytes>::new()).unwrap();
-    assert_eq!(h2.send_request(request).await.unwrap().status(), 200, "others are served");
+    others_are_served(&api, port).await;
 }

@@ -244,6 +244,16 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     all
 }
 
+/// Asks over a connection of its own.
+pub async fn others_are_served(api: &Api, port: u16) {
+    let stream = connect(api, port, b"h2", true).await;
+    let (mut h2, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("https://localhost/version").body(Empty::<bytes::Bytes>::new()).unwrap();
+    assert_eq!(h2.send_request(request).await.unwrap().status(), 200);
+}
+
 #[tokio::test]
 async fn a_flood_of_streams_that_are_reset_ends_the_connection() {
     let [setting_frame, header_frame, reset_frame, goaway_frame] = [4_u8, 1, 3, 7];
@@ -277,10 +287,5 @@ async fn a_flood_of_streams_that_are_reset_ends_the_connection() {
     assert!(settings.contains(&(headers, 64 << 10)), "{settings:?}");
     let goodbye = frames.iter().find(|(kind, _)| *kind == goaway_frame).expect("the server says why");
     assert_eq!(goodbye.1[4..8], 11_u32.to_be_bytes(), "ENHANCE_YOUR_CALM");
-    let stream = connect(&api, port, b"h2", true).await;
-    let (mut h2, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let request = http::Request::get("https://localhost/version").body(Empty::<bytes::Bytes>::new()).unwrap();
-    assert_eq!(h2.send_request(request).await.unwrap().status(), 200, "others are served");
+    others_are_served(&api, port).await;
 }
