@@ -73,7 +73,12 @@ pub fn start_controllers(options: Controllers, timings: Timings, shutdown: &Shut
         signers: options.signers,
     };
     let stop = shutdown.clone();
-    component_base::task::supervise("controllers", shutdown, move || controller::run(config.clone(), stop.clone()))
+    // Not supervised from outside, which would drop it at the end before it has given its Lease back.
+    shutdown.spawn(async move {
+        if let Err(error) = controller::run(config, stop).await {
+            tracing::error!(%error, "the controllers ended");
+        }
+    })
 }
 
 async fn connect(kubeconfig: &Path, agent: &str) -> anyhow::Result<Client> {

@@ -77,6 +77,7 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         seconds = started.elapsed().as_secs_f32(),
         "the API server is ready"
     );
+    keep_serving_certificate(site.clone(), &loops_shutdown);
     removal::start(masters(&server), storage.clone(), &loops_shutdown);
     start_loops(&site, &server, members > 1, &loops_shutdown)?;
     if let Some(plan) = plan {
@@ -121,6 +122,20 @@ fn prepare(options: ServerOptions, node_name: String, node_ip: IpAddr) -> anyhow
         pki::join_token(&data_dir.join("server/token"), "server", &pki.server_ca().cert_pem(), given.as_deref())?;
     let explicit_token = given.is_some();
     Ok(Site { options: Arc::new(options), node_name, node_ip, pki, token, explicit_token })
+}
+
+/// Renews what the API server presents, under it: a server may run for years.
+fn keep_serving_certificate(site: Arc<Site>, shutdown: &Shutdown) {
+    const LOOK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+    let stop = shutdown.clone();
+    shutdown.spawn(async move {
+        while stop.race(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let names = names(&site.options, &site.node_name, site.node_ip);
+            if let Err(error) = site.pki.refresh_serving(&names) {
+                tracing::error!(%error, "the serving certificate cannot be renewed");
+            }
+        }
+    });
 }
 
 /// A client for what is the server's own to do.
