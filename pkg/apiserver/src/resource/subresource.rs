@@ -50,8 +50,9 @@ fn created(context: &Context<'_>, call: &Call<'_>) -> ApiResult<Response> {
 
 async fn binding(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
     let kind = GroupVersionKind::new("", "v1", "Binding");
-    let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
+    let decode::Body { object, warnings } = decode::object(context, &kind, body).await?;
     let call = context.call(found, "binding")?;
+    warnings.into_iter().for_each(|text| call.warn(text));
     if object.name() != call.name {
         return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
     }
@@ -70,13 +71,14 @@ pub async fn bind_named(context: &Context<'_>, binding: &Value) -> ApiResult<Res
 
 async fn eviction(context: &Context<'_>, found: Found, body: RequestBody) -> ApiResult<Response> {
     let kind = GroupVersionKind::new("policy", "v1", "Eviction");
-    let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
+    let decode::Body { object, warnings } = decode::object(context, &kind, body).await?;
     if object.name() != context.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     let deletion = object.get("deleteOptions").cloned().unwrap_or(Value::Null);
     let dry_run = context.query.dry_run() || !deletion.array_at("dryRun").is_empty();
     let call = Call { dry_run, ..context.call(found, "eviction")? };
+    warnings.into_iter().for_each(|text| call.warn(text));
     context.registry().evict(&call, &object, &options::delete_of_tree(&deletion)?).await?;
     created(context, &call)
 }
@@ -129,7 +131,8 @@ async fn scale(context: &Context<'_>, found: Found, body: RequestBody) -> ApiRes
             registry.get_scale(found.resource, call.namespace, call.name)?
         }
         "update" => {
-            let decode::Body { object, .. } = decode::object(context, &kind, body).await?;
+            let decode::Body { object, warnings } = decode::object(context, &kind, body).await?;
+            warnings.into_iter().for_each(|text| call.warn(text));
             let change = Change::Replace(Replacement { object: &object, check: &|_, _| Ok(()) });
             registry.update_scale(&call, change).await?
         }

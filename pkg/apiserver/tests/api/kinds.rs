@@ -101,3 +101,30 @@ async fn the_generation_of_every_kind_counts_changes_of_what_is_wanted() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+#[tokio::test]
+async fn bodies_of_endpoints_below_objects_are_warned_of_as_well() {
+    let api = Api::start().await;
+    for row in kinds().filter(|row| ["nodes", "pods", "deployments"].contains(&row.plural)) {
+        api.post(&collection(row), &sample(&api, row)).await.expect(201);
+    }
+    let pod = "/api/v1/namespaces/default/pods/sample";
+    let deployment = "/apis/apps/v1/namespaces/default/deployments/sample";
+    for (method, path, mut body) in [
+        (
+            "POST",
+            format!("{pod}/binding"),
+            json!({ "apiVersion": "v1", "kind": "Binding", "target": { "kind": "Node", "name": "sample" } }),
+        ),
+        ("POST", format!("{pod}/eviction"), json!({ "apiVersion": "policy/v1", "kind": "Eviction" })),
+        ("PUT", format!("{deployment}/scale"), json!({ "apiVersion": "autoscaling/v1", "kind": "Scale" })),
+    ] {
+        body["metadata"] = json!({ "name": "sample" });
+        body["odd"] = json!(1);
+        let strict = api.send_json(method, &format!("{path}?dryRun=All&fieldValidation=Strict"), &body).await;
+        assert!(strict.refused(400).ends_with(r#"strict decoding error: unknown field "odd""#), "{path}");
+        let warned = api.send_json(method, &format!("{path}?dryRun=All"), &body).await;
+        assert!(warned.code < 300, "{path}: {warned:?}");
+        assert_eq!(warnings(&warned), [r#"299 - "unknown field \"odd\"""#], "{path}");
+    }
+}
