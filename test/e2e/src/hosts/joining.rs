@@ -22,7 +22,8 @@ pub fn refusals_and_tokens() -> anyhow::Result<()> {
         let url = format!("https://{}:6443", hosts[0].address);
         step("bad joins are refused", || bad_joins(hosts, &k, &url))?;
         step("a short-lived token lets an agent in", || token_life(hosts, &k, &url))?;
-        step("a name is its first owner's", || a_taken_name(hosts, &k, &url))
+        step("a name is its first owner's", || a_taken_name(hosts, &k, &url))?;
+        step("the server token is replaced", || rotation(hosts, &k, &url))
     })
 }
 
@@ -87,6 +88,16 @@ fn a_taken_name(hosts: &[Host], k: &Kubectl, url: &str) -> anyhow::Result<()> {
     refused(&hosts[2], &format!("server -s {url} -t {token} --node-name agent-1"), &["that of an agent"])?;
     ensure!(k.run("get nodes -o name")?.lines().count() == 2, "a refused join left a node");
     Ok(())
+}
+
+/// The old token ends at once, the new one is good, and who has joined goes on.
+fn rotation(hosts: &mut [Host], k: &Kubectl, url: &str) -> anyhow::Result<()> {
+    let old = hosts[0].token()?;
+    let new = hosts[0].coracle("token rotate")?;
+    ensure!(hosts[0].token()? == new && new != old, "the file has another token than was printed");
+    refused(&hosts[2], &format!("agent -s {url} -t {old}"), &["--token", "does not know it"])?;
+    hosts[2].launch(&format!("agent -s {url} -t {new}"))?;
+    wait_nodes(k, hosts, 3)
 }
 
 /// Servers come and go, and the rest takes note.

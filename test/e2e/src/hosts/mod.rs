@@ -72,7 +72,7 @@ impl Host {
         }
         for image in fs::read_dir(host::repository().join("build/images")).context("run hack/images first")?.flatten() {
             if image.path().extension().is_some_and(|e| e == "tar") {
-                fs::hard_link(image.path(), dir.join("data/agent/images").join(image.file_name()))?;
+                fs::copy(image.path(), dir.join("data/agent/images").join(image.file_name()))?;
             }
         }
         let groups = Groups::make(name)?;
@@ -85,11 +85,12 @@ impl Host {
             .stdout(Stdio::piped())
             .spawn()
             .context("unshare")?;
-        let mut ready = [0];
-        let said = holder.stdout.take().map(|mut out| out.read_exact(&mut ready));
-        ensure!(matches!(said, Some(Ok(()))), "the host {name} did not come up");
+        let out = holder.stdout.take();
         let address = format!("172.30.8.{}", 10 + number);
         let host = Self { name: name.to_owned(), address, dir, groups, holder, coracle: None, launched: String::new() };
+        let mut ready = [0];
+        let said = out.map(|mut out| out.read_exact(&mut ready));
+        ensure!(matches!(said, Some(Ok(()))), "the host {name} did not come up");
         host.plug_in(number)?;
         Ok(host)
     }
