@@ -102,7 +102,7 @@ impl Links {
         if let Some(link) = links.get(&id).filter(|link| link.address == address) {
             return link.clone();
         }
-        let link = Link { id, address: address.to_owned(), links: self.clone(), state: tokio::sync::Mutex::default() };
+        let link = Link { id, address: address.to_owned(), links: self.clone(), state: Arc::default() };
         let link = Arc::new(link);
         links.insert(id, link.clone());
         link
@@ -144,7 +144,8 @@ pub(crate) struct Link {
     id: u64,
     address: String,
     links: Arc<Links>,
-    state: tokio::sync::Mutex<State>,
+    /// Held while the connection is opened, so that it is opened once.
+    state: Arc<tokio::sync::Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -162,8 +163,8 @@ struct Failure {
 
 impl Link {
     /// A client on the connection, which is opened if there is none. After an error nothing was sent.
-    pub(crate) async fn client(&self) -> io::Result<Client> {
-        let mut state = self.state.lock().await;
+    pub(crate) async fn client(self: &Arc<Self>) -> io::Result<Client> {
+        let mut state = self.state.clone().lock_owned().await;
         if let Some(channel) = state.channel.as_ref().filter(|channel| !channel.0.is_closed()) {
             return Ok(client(channel.clone()));
         }
@@ -171,6 +172,13 @@ impl Link {
         if let Some(failure) = state.failure.as_ref().filter(|failure| Instant::now() < failure.until) {
             return Err(io::Error::new(io::ErrorKind::NotConnected, failure.text.clone()));
         }
+        // A task of its own: whoever asks may have less time than a connection needs, and the next one is glad of it.
+        let link = self.clone();
+        let connecting = tokio::spawn(async move { link.reconnect(&mut state).await });
+        connecting.await.map_err(io::Error::other)?
+    }
+
+    async fn reconnect(&self, state: &mut State) -> io::Result<Client> {
         match self.connect().await {
             Ok(channel) => {
                 state.channel = Some(channel.clone());
