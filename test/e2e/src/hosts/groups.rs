@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -10,6 +12,19 @@ const ROOT: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "coracle-e2e-";
 /// Where a host's processes are in version 2: only groups without processes may pass controllers on.
 pub const LEAF: &str = "init";
+
+/// How old a group is that no run has just made.
+const STALE: Duration = Duration::from_secs(60);
+
+/// Tells runs at the same time apart, which are alike in everything else.
+fn run() -> anyhow::Result<&'static str> {
+    static RUN: OnceLock<String> = OnceLock::new();
+    if let Some(run) = RUN.get() {
+        return Ok(run);
+    }
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("reading a random name")?;
+    Ok(RUN.get_or_init(|| uuid.chars().take(8).collect()))
+}
 
 /// One mounted hierarchy.
 pub struct Hierarchy {
@@ -50,7 +65,7 @@ impl Groups {
     pub fn make(name: &str) -> anyhow::Result<Self> {
         let (mut tops, mut homes) = (Vec::new(), Vec::new());
         for hierarchy in Hierarchy::all()? {
-            let top = hierarchy.path.join(format!("{PREFIX}{name}"));
+            let top = hierarchy.path.join(format!("{PREFIX}{}-{name}", run()?));
             let home = if hierarchy.is_unified() { top.join(LEAF) } else { top.clone() };
             fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
             // A new group of this controller is empty and takes no process.
@@ -110,11 +125,15 @@ fn remove(group: &Path) {
     let _ = fs::remove_dir(group);
 }
 
-/// Removes what a run that was cut short left.
+/// Removes what runs that were cut short left. A group with processes stays.
 pub fn remove_stale() {
     for hierarchy in Hierarchy::all().unwrap_or_default() {
         let stale = children(&hierarchy.path);
-        let ours = |path: &&PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX));
+        let ours = |path: &&PathBuf| {
+            let age = fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|time| time.elapsed().ok());
+            let named = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PREFIX));
+            named && age.is_some_and(|age| age > STALE)
+        };
         stale.iter().filter(ours).for_each(|group| remove(group));
     }
 }
