@@ -113,10 +113,15 @@ impl Cluster {
 
     /// Prints what helps to understand a failure.
     pub fn explain(&self) {
-        for line in ["get pods -A -o wide", "get events -A --sort-by=.metadata.creationTimestamp"] {
+        let lines = [
+            ("get pods -A -o wide", 25),
+            ("get jobs,pods -A -o yaml", 400),
+            ("get events -A --sort-by=.metadata.creationTimestamp", 25),
+        ];
+        for (line, limit) in lines {
             let output = self.kubectl.run(line).unwrap_or_else(|e| format!("{e:#}"));
             let lines: Vec<&str> = output.lines().collect();
-            println!("--- kubectl {line}\n{}", lines[lines.len().saturating_sub(25)..].join("\n"));
+            println!("--- kubectl {line}\n{}", lines[lines.len().saturating_sub(limit)..].join("\n"));
         }
         println!("--- coracle.log\n{}", log_tail(25));
     }
