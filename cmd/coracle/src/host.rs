@@ -203,7 +203,11 @@ impl Joining for Host {
 
     async fn missing(&self) -> Vec<String> {
         let members = self.members().await;
-        members.into_iter().filter(|(_, reachable)| !reachable).map(|(member, _)| member.name).collect()
+        let silent = members.into_iter().filter(|(_, reachable)| !reachable).map(|(member, _)| member.name);
+        // The members' order is that of their random numbers.
+        let mut names: Vec<_> = silent.collect();
+        names.sort();
+        names
     }
 
     async fn remove(&self, name: &str) -> ApiResult<Value> {
