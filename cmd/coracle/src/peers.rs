@@ -78,21 +78,10 @@ async fn wait_for_others(storage: &Storage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How often a member asks itself whether it was removed. Others say so when it talks to them.
-const REMOVED_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// Returns when this server was removed from its cluster.
+/// Returns when this server was removed from its cluster. The others say so when it talks to them.
 pub async fn removed(storage: &Storage) -> anyhow::Error {
-    loop {
-        // A server that is alone is removed by nobody: it need not wake up for that.
-        while storage.is_alone() {
-            tokio::time::sleep(REMOVED_EVERY * 30).await;
-        }
-        if storage.is_removed() {
-            return anyhow::anyhow!(REMOVED);
-        }
-        tokio::time::sleep(REMOVED_EVERY).await;
-    }
+    storage.removed().await;
+    anyhow::anyhow!(REMOVED)
 }
 
 const REMOVED: &str = "this server was removed from its cluster; to come back, remove the server folder in --data-dir and \

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::directory;
 
@@ -16,12 +16,12 @@ pub(crate) struct Identity {
     cluster: Mutex<Option<u64>>,
     /// Where the cluster's number is kept.
     directory: Option<PathBuf>,
-    removed: AtomicBool,
+    removed: watch::Sender<bool>,
 }
 
 impl Identity {
     pub(crate) fn new(id: u64, cluster: Option<u64>, directory: Option<PathBuf>) -> Self {
-        Self { id, cluster: Mutex::new(cluster), directory, removed: AtomicBool::new(false) }
+        Self { id, cluster: Mutex::new(cluster), directory, removed: watch::Sender::new(false) }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -48,12 +48,18 @@ impl Identity {
 
     /// The others say that this member is none any more.
     pub(crate) fn note_removed(&self) {
-        if !self.removed.swap(true, Ordering::AcqRel) {
+        if !self.removed.send_replace(true) {
             tracing::error!("this server was removed from the group; to join again it needs an empty data directory");
         }
     }
 
     pub(crate) fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Acquire)
+        *self.removed.borrow()
+    }
+
+    /// Returns when they say so.
+    pub(crate) async fn removed(&self) {
+        // The sender is here: it is not dropped meanwhile.
+        let _ = self.removed.subscribe().wait_for(|removed| *removed).await;
     }
 }

@@ -169,6 +169,11 @@ impl Node {
         self.core.identity.is_removed()
     }
 
+    /// Returns when they say so.
+    pub async fn removed(&self) {
+        self.core.identity.removed().await;
+    }
+
     /// The member that leads, as far as this one knows.
     pub fn leader(&self) -> Option<u64> {
         self.core.leader()

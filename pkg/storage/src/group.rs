@@ -37,6 +37,11 @@ impl Storage {
         self.node().is_removed()
     }
 
+    /// Returns when they say so.
+    pub async fn removed(&self) {
+        self.node().removed().await;
+    }
+
     /// The servers of the group as the leader sees them. When none leads, as this one does, and then it reaches nobody.
     pub async fn members(&self) -> Vec<Member> {
         self.node().members().await
