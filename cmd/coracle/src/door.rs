@@ -33,7 +33,7 @@ impl Door {
         let address = server_address(url).map_err(|why| anyhow!("--server {url}: {why}"))?;
         let token = JoinToken::parse(token).context("--token")?;
         let servers = Servers::new(&address, memory);
-        let anyone = Balanced::new(servers.clone(), pki::tls::unverified_client_config()?).client(AGENT);
+        let anyone = Balanced::new(servers.clone(), pki::tls::unverified_client()?.with_no_client_auth()).client(AGENT);
         let ca_pem = get(&anyone, "/cacerts").await.map_err(|error| no_way(url, &error))?;
         if ca_pem.len() > AUTHORITY_BYTES_MAX || pki::tls::certs_from_pem(ca_pem.as_bytes()).is_err() {
             bail!("--server {url}: what answers there is no Coracle server");

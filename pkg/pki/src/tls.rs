@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WantsClientCert};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::authority::Leaf;
 use crate::error::Error;
@@ -106,15 +106,12 @@ pub fn client_config(server_cas: Arc<RootCertStore>, identity: Option<&Identity>
     })
 }
 
-/// A client that believes any server. Only for fetching what is then proven by other means: the certificate of a
-/// cluster's authority, by the hash in a join token.
-pub fn unverified_client_config() -> Result<ClientConfig, Error> {
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider())))
-        .with_no_client_auth();
-    Ok(config)
+/// A client that believes any server; who it is itself is still to be said. Only for fetching what is then proven by other
+/// means (the certificate of a cluster's authority, by the hash in a join token), and for measuring.
+pub fn unverified_client() -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider()))))
 }
 
 /// Checks that the server holds the key of its certificate, and nothing about the certificate.

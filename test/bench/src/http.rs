@@ -12,11 +12,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -46,13 +44,13 @@ impl Target {
         };
         let chain = CertificateDer::pem_slice_iter(&pem("client-certificate-data")?).collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(&pem("client-key-data")?)?;
-        let tls = builder()?.with_client_auth_cert(chain, key)?;
+        let tls = pki::tls::unverified_client()?.with_client_auth_cert(chain, key)?;
         Ok(Self { name: name.to_owned(), authority: authority(server)?, token: None, tls: Arc::new(tls) })
     }
 
     /// Any Kubernetes API server, with a bearer token.
     pub fn with_token(name: &str, url: &str, token: &str) -> anyhow::Result<Self> {
-        let tls = builder()?.with_no_client_auth();
+        let tls = pki::tls::unverified_client()?.with_no_client_auth();
         let token = Some(format!("Bearer {token}"));
         Ok(Self { name: name.to_owned(), authority: authority(url)?, token, tls: Arc::new(tls) })
     }
@@ -107,49 +105,4 @@ fn authority(url: &str) -> anyhow::Result<String> {
     let rest = url.strip_prefix("https://").with_context(|| format!("{url}: expected https://HOST:PORT"))?;
     let authority = rest.trim_end_matches('/');
     Ok(if authority.contains(':') { authority.to_owned() } else { format!("{authority}:443") })
-}
-
-fn builder() -> anyhow::Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusting(provider))))
-}
-
-/// Takes any certificate: the servers here are the bench's own or named by the person who runs it.
-#[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
