@@ -62,7 +62,7 @@ pub const CLOCK_SKEW_MAX: u64 = 300;
 
 impl ClusterConfig {
     fn check(&self) -> anyhow::Result<()> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = crate::host::unix_now();
         if now.abs_diff(self.time) > CLOCK_SKEW_MAX {
             let (seconds, side) = (now.abs_diff(self.time), if now > self.time { "ahead of" } else { "behind" });
             bail!(
@@ -307,7 +307,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let folder = folder(&dir.path().join("data")).expect("made");
         assert!(remembered(&folder).is_none());
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        let now = crate::host::unix_now();
         let config = ClusterConfig {
             cluster_cidr: "10.42.0.0/16".parse().expect("a range"),
             service_cidr: "10.43.0.0/16".parse().expect("a range"),

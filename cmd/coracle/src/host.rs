@@ -82,12 +82,14 @@ pub struct Host {
 impl Host {
     /// The name of an agent is not free for a server.
     fn is_an_agents(&self, name: &str) -> bool {
-        self.registry.read("", "secrets", "kube-system", &format!("{name}.node-identity.coracle")).is_some()
+        self.registry.read("", "secrets", "kube-system", &controller::node_identity_secret(name)).is_some()
     }
 
-    /// All members, and whether each can be reached: as the leader says or, when nobody leads, by asking each.
+    /// All members by name, and whether each can be reached: as the leader says or, when nobody leads, by asking each.
     async fn members(&self) -> Vec<(Member, bool)> {
-        let (members, own) = (self.storage.members().await, self.storage.node_id());
+        let (mut members, own) = (self.storage.members().await, self.storage.node_id());
+        // They come in the order of their random numbers.
+        members.sort_by(|a, b| a.name.cmp(&b.name));
         let led = self.storage.leader().is_some();
         let asked = members.into_iter().map(|member| async move {
             let known = member.id == own || member.reachable();
@@ -203,11 +205,7 @@ impl Joining for Host {
 
     async fn missing(&self) -> Vec<String> {
         let members = self.members().await;
-        let silent = members.into_iter().filter(|(_, reachable)| !reachable).map(|(member, _)| member.name);
-        // The members' order is that of their random numbers.
-        let mut names: Vec<_> = silent.collect();
-        names.sort();
-        names
+        members.into_iter().filter(|(_, reachable)| !reachable).map(|(member, _)| member.name).collect()
     }
 
     async fn remove(&self, name: &str) -> ApiResult<Value> {

@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::door;
 use crate::options::joining::AdminOptions;
 
-async fn connect(admin: &AdminOptions) -> anyhow::Result<Client> {
+/// A client that acts for the administrator.
+pub async fn connect(admin: &AdminOptions) -> anyhow::Result<Client> {
     let client = client::from_kubeconfig_with_agent(&admin.kubeconfig, "coracle").await;
     client.context("--kubeconfig: run this on a server, or give the administrator's")
 }

@@ -17,8 +17,6 @@ const AMONG_SEVERAL: Timings = Timings {
     renew_deadline: Duration::from_secs(3),
     retry_period: Duration::from_millis(500),
 };
-/// The Leases of API servers, as the endpoints are made of.
-const SERVERS: &str = "apiserver.kubernetes.io/identity=kube-apiserver";
 
 /// Runs the loops that `start` starts until shutdown: with upstream's timings while this server is alone, with short ones
 /// from when it has company.
@@ -47,7 +45,7 @@ where
 /// Returns when there is a Lease of an API server: one that is alone writes none.
 async fn company(client: Client, shutdown: &Shutdown) {
     let informers = Informers::new(client, shutdown.clone());
-    let leases = informers.get::<Lease>(Scope::namespace("kube-system").labels(SERVERS));
+    let leases = informers.get::<Lease>(Scope::namespace("kube-system").labels(apiserver::SERVER_LEASES));
     let mut changes = leases.subscribe();
     while let Some(change) = changes.next().await {
         if change.new.is_some() {

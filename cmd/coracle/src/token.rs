@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use auth::authn::{bootstrap_token, join_token};
 use client::Client;
 use k8s_openapi::ByteString;
@@ -26,8 +26,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<()> {
 }
 
 async fn secrets(admin: &AdminOptions) -> anyhow::Result<Api<Secret>> {
-    let client = client::from_kubeconfig_with_agent(&admin.kubeconfig, "coracle").await;
-    Ok(Api::namespaced(client.context("--kubeconfig: run this on a server, or give the administrator's")?, NAMESPACE))
+    Ok(Api::namespaced(crate::status::connect(admin).await?, NAMESPACE))
 }
 
 async fn create(options: TokenCreate) -> anyhow::Result<()> {

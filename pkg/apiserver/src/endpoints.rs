@@ -24,6 +24,8 @@ const PREFIX: &str = "apiserver-";
 /// As upstream labels the Leases of its servers.
 const LABEL: &str = "apiserver.kubernetes.io/identity";
 const LABEL_VALUE: &str = "kube-apiserver";
+/// Selects them.
+pub const SELECTOR: &str = "apiserver.kubernetes.io/identity=kube-apiserver";
 const ADDRESS: &str = "coracle.io/address";
 /// Upstream's time to live of a server's endpoint.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -100,7 +102,7 @@ pub async fn run(server: Arc<Inner>) -> ApiResult<()> {
     let own = format!("{PREFIX}{}", server.config.name);
     let registry = server.config.registry.clone();
     let Some(found) = registry.rows().newest(GROUP, "leases") else { return Ok(()) };
-    let selection = Selection::parse(found.resource, &format!("{LABEL}={LABEL_VALUE}"), "")?;
+    let selection = Selection::parse(found.resource, SELECTOR, "")?;
     let query = WatchQuery { selection, resource_version: registry.revision().to_string(), ..WatchQuery::default() };
     let mut watch = registry.watch(found.resource, Some(NAMESPACE), query)?;
     let (mut seen, mut next_renewal) = (Sightings::default(), Instant::now());

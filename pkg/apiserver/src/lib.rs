@@ -33,5 +33,6 @@ mod upkeep;
 pub use crate::http::body::{BoxError, RequestBody, ResponseBody};
 pub use admit::ChainHook;
 pub use connection::Bounds;
+pub use endpoints::SELECTOR as SERVER_LEASES;
 pub use joining::Joining;
 pub use server::{ClientAuthorities, Config, InProcess, Server};

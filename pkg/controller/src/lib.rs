@@ -46,6 +46,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinHandle;
 
+pub use certificates::identity::secret_name as node_identity_secret;
 pub use certificates::sign::Signers;
 pub use quota::QuotaUsage;
 pub use skeleton::{ClientFor, Error};

@@ -28,6 +28,11 @@ const KEY: &str = "public-key-sha256";
 /// How long a key is kept for a node that does not come.
 const UNUSED: SignedDuration = SignedDuration::from_hours(1);
 
+/// The Secret in `kube-system` that says whose key is the node's.
+pub fn secret_name(node: &str) -> String {
+    format!("{node}{SUFFIX}")
+}
+
 /// How a certificate is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
@@ -42,7 +47,7 @@ pub(super) async fn claim(context: &Context, subject: &CsrSubject, claim: Claim)
     let node = subject.common_name.strip_prefix("system:node:").unwrap_or("");
     let key = pki::fingerprint(subject.public_key());
     let api: Api<Secret> = Api::namespaced(context.client.clone(), NAMESPACE);
-    let name = format!("{node}{SUFFIX}");
+    let name = secret_name(node);
     if let Some(secret) = api.get_opt(&name).await? {
         let known = secret.data.as_ref().and_then(|data| data.get(KEY)).map(|value| value.0.as_slice());
         return match claim {
@@ -96,7 +101,7 @@ pub async fn run(context: Context) -> Result<(), Error> {
         let queue = queue.clone();
         move |change| {
             if change.old.is_none() || change.new.is_none() {
-                queue.add(ObjectKey::new(NAMESPACE, &format!("{}{SUFFIX}", change.key.name)));
+                queue.add(ObjectKey::new(NAMESPACE, &secret_name(&change.key.name)));
             }
         }
     });
