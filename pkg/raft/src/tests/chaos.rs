@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use histories::register::{Action, Operation, linearizable};
 use mvcc::{Outcome, Precondition, Record, Transaction};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, SOON};
-use super::linearizability::{Action, Operation, linearizable};
 use super::sim_disk::Random;
 use crate::{Node, ProposeError};
 

@@ -9,7 +9,6 @@ mod dropped_calls;
 mod failover;
 mod group;
 mod install;
-mod linearizability;
 mod log;
 mod members;
 mod net;
