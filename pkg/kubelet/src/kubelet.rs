@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use client::informer::Informer;
 use client::{Change, Informers, Scope};
@@ -10,16 +11,19 @@ use cri::RuntimeService;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::admission::NodeView;
 use crate::backoff::Backoff;
 use crate::cgroups::Cgroups;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Given};
 use crate::config::Config;
 use crate::events::Events;
 use crate::fields::NodeResources;
 use crate::images::Images;
 use crate::node::Machine;
+use crate::objects::PATIENCE_WITH_KEPT;
 use crate::pleg::Pleg;
 use crate::pod::PodExt as _;
 use crate::probes::Probes;
@@ -75,20 +79,27 @@ impl Kubelet {
         }
     }
 
+    /// What the server gave for the pod with this uid, on disk.
+    pub fn given(&self, uid: &str) -> Option<Given> {
+        self.checkpoint.as_ref()?.of(uid)
+    }
+
     /// Variables of the services that `pod` sees: those of its namespace unless it declines, and the API server's.
     pub async fn service_variables(&self, pod: &Pod) -> Result<BTreeMap<String, String>, String> {
         let Some(services) = &self.services else {
             return Ok(BTreeMap::new());
         };
-        let synced = tokio::time::timeout(std::time::Duration::from_secs(10), services.synced()).await;
-        synced.map_err(|_| "services have not yet been read at least once, cannot construct envvars".to_owned())?;
-        let store = services.store();
-        let own = pod.pod_spec().enable_service_links.unwrap_or(true);
-        let mut visible: Vec<Arc<Service>> = store.get("default", "kubernetes").into_iter().collect();
-        if own {
-            visible.extend(store.list_namespace(pod.namespace()));
-        }
-        Ok(crate::runtime::env::service_variables(visible.iter().map(|s| &**s)))
+        let read = || {
+            let store = services.store();
+            let own = pod.pod_spec().enable_service_links.unwrap_or(true);
+            let mut visible: Vec<Arc<Service>> = store.get("default", "kubernetes").into_iter().collect();
+            if own {
+                visible.extend(store.list_namespace(pod.namespace()));
+            }
+            Ok(crate::runtime::env::service_variables(visible.iter().map(|s| &**s)))
+        };
+        let missing = || "services have not yet been read at least once, cannot construct envvars".to_owned();
+        self.read_or_recall(pod, "services", services, read, missing).await
     }
 
     /// The runtime's name for the pod's RuntimeClass; empty for the default.
@@ -98,10 +109,35 @@ impl Kubelet {
         };
         let informers = self.informers.as_ref().ok_or("this node has no API server to ask for the RuntimeClass")?;
         let classes = informers.get::<RuntimeClass>(Scope::object("", class));
-        let synced = tokio::time::timeout(std::time::Duration::from_secs(10), classes.synced()).await;
-        synced.map_err(|_| format!("RuntimeClass \"{class}\" was not read in time"))?;
-        let found = classes.store().get("", class);
-        found.map(|found| found.handler.clone()).ok_or_else(|| format!("RuntimeClass \"{class}\" not found"))
+        let read = || {
+            let found = classes.store().get("", class);
+            found.map(|found| found.handler.clone()).ok_or_else(|| format!("RuntimeClass \"{class}\" not found"))
+        };
+        let missing = || format!("RuntimeClass \"{class}\" was not read in time");
+        self.read_or_recall(pod, "runtimeclass", &classes, read, missing).await
+    }
+
+    /// What `read` makes of the informer once it has its list; else what it made before, and `missing` if it never did.
+    async fn read_or_recall<T: client::Cached, V: Serialize + DeserializeOwned>(
+        &self,
+        pod: &Pod,
+        name: &str,
+        informer: &Informer<T>,
+        read: impl Fn() -> Result<V, String>,
+        missing: impl Fn() -> String,
+    ) -> Result<V, String> {
+        const FIRST_ANSWER: Duration = Duration::from_secs(10);
+        let given = self.given(pod.uid());
+        let kept = given.as_ref().filter(|_| !informer.is_synced()).and_then(|given| given.recall::<V>(name));
+        let patience = if kept.is_some() { PATIENCE_WITH_KEPT } else { FIRST_ANSWER };
+        if tokio::time::timeout(patience, informer.synced()).await.is_err() {
+            return kept.ok_or_else(missing);
+        }
+        let value = read()?;
+        if let Some(given) = given {
+            given.keep(name, &value);
+        }
+        Ok(value)
     }
 
     /// The pods that use the node now, without the one with this uid.
@@ -161,7 +197,7 @@ impl Kubelet {
     }
 
     /// Ends a pod that nobody deleted, because the node cannot keep it.
-    pub fn evict(&self, uid: &str, failure: crate::status::PodFailure, grace: std::time::Duration) {
+    pub fn evict(&self, uid: &str, failure: crate::status::PodFailure, grace: Duration) {
         if let Some(handle) = self.workers.lock().get(uid) {
             handle.evict(failure, grace);
         }
@@ -235,7 +271,7 @@ impl Kubelet {
 
     /// After a while without the server, runs the pods that were last known. Never ends.
     async fn run_checkpointed(&self) {
-        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+        const PATIENCE: Duration = Duration::from_secs(3);
         tokio::time::sleep(PATIENCE).await;
         if let Some(checkpoint) = &self.checkpoint {
             for pod in checkpoint.load() {

@@ -8,13 +8,18 @@ use client::informer::Informer;
 use client::{Informers, Scope};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EphemeralContainer, Pod, Secret};
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::checkpoint::Given;
 use crate::pod::PodExt as _;
 
 /// How long a pod waits for the first answer about an object before it reports the failure and tries again.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// How long a pod that has been given everything before waits, from its start, for servers to answer.
+pub const PATIENCE_WITH_KEPT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
@@ -42,14 +47,16 @@ enum Held {
 /// The objects of one pod; dropping it ends the watches that no other pod needs.
 pub struct Objects {
     informers: Option<Informers>,
+    given: Option<Given>,
+    since: Instant,
     changed: Arc<Notify>,
     held: Mutex<HashMap<Reference, Held>>,
 }
 
 impl Objects {
-    /// `changed` is notified when one of the objects changes.
-    pub fn new(informers: Option<Informers>, changed: Arc<Notify>) -> Self {
-        Self { informers, changed, held: Mutex::default() }
+    /// `changed` is notified when one of the objects changes. What is read is remembered in `given`.
+    pub fn new(informers: Option<Informers>, given: Option<Given>, changed: Arc<Notify>) -> Self {
+        Self { informers, given, since: Instant::now(), changed, held: Mutex::default() }
     }
 
     /// Begins to watch everything that `pod` refers to, so that it is there when containers start.
@@ -68,13 +75,8 @@ impl Objects {
         name: &str,
         optional: bool,
     ) -> Result<Option<Arc<ConfigMap>>, ObjectError> {
-        let kind = "configmap";
-        let Some(informer) = self.config_map_informer(namespace, name) else {
-            return Err(ObjectError::NoServer { kind, name: name.to_owned() });
-        };
-        let synced = tokio::time::timeout(FIRST_ANSWER, informer.synced()).await;
-        synced.map_err(|_| ObjectError::Unavailable { kind })?;
-        found_or_missing(informer.store().get(namespace, name), optional, kind, name)
+        let informer = self.config_map_informer(namespace, name);
+        self.read(informer, "configmap", (namespace, name), optional).await
     }
 
     pub async fn secret(
@@ -83,13 +85,35 @@ impl Objects {
         name: &str,
         optional: bool,
     ) -> Result<Option<Arc<Secret>>, ObjectError> {
-        let kind = "secret";
-        let Some(informer) = self.secret_informer(namespace, name) else {
+        let informer = self.secret_informer(namespace, name);
+        self.read(informer, "secret", (namespace, name), optional).await
+    }
+
+    /// What the server says or, if it says nothing in time, what it said before.
+    async fn read<T: client::Cached + Serialize>(
+        &self,
+        informer: Option<Informer<T>>,
+        kind: &'static str,
+        (namespace, name): (&str, &str),
+        optional: bool,
+    ) -> Result<Option<Arc<T>>, ObjectError> {
+        let Some(informer) = informer else {
             return Err(ObjectError::NoServer { kind, name: name.to_owned() });
         };
-        let synced = tokio::time::timeout(FIRST_ANSWER, informer.synced()).await;
-        synced.map_err(|_| ObjectError::Unavailable { kind })?;
-        found_or_missing(informer.store().get(namespace, name), optional, kind, name)
+        let file = format!("{kind}-{name}");
+        let given = self.given.as_ref().filter(|_| !informer.is_synced());
+        let kept = given.and_then(|given| given.recall::<T>(&file));
+        let deadline = if kept.is_some() { self.since + PATIENCE_WITH_KEPT } else { Instant::now() + FIRST_ANSWER };
+        match tokio::time::timeout_at(deadline, informer.synced()).await {
+            Ok(()) => {
+                let found = informer.store().get(namespace, name);
+                if let (Some(given), Some(found)) = (&self.given, &found) {
+                    given.keep(&file, &**found);
+                }
+                found_or_missing(found, optional, kind, name)
+            }
+            Err(_) => kept.map(|kept| Some(Arc::new(kept))).ok_or(ObjectError::Unavailable { kind }),
+        }
     }
 
     fn config_map_informer(&self, namespace: &str, name: &str) -> Option<Informer<ConfigMap>> {

@@ -55,7 +55,7 @@ impl Handle {
             hurry: Arc::new(Notify::new()),
         };
         let worker = Worker {
-            objects: Objects::new(kubelet.informers.clone(), changed.clone()),
+            objects: Objects::new(kubelet.informers.clone(), kubelet.given(pod.uid()), changed.clone()),
             kubelet: kubelet.clone(),
             desired,
             changed,

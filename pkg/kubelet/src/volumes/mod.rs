@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use cri::v1;
 use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 
+use crate::checkpoint::Given;
 use crate::fields::NodeResources;
 use crate::objects::{ObjectError, Objects};
 use crate::pod::{PodExt as _, is_safe_name};
@@ -66,6 +67,8 @@ pub struct Context<'a> {
     pub pod: &'a Pod,
     pub objects: &'a Objects,
     pub tokens: &'a tokens::Tokens,
+    /// What the pod was given before, for when no server answers.
+    pub given: Option<&'a Given>,
     pub node: &'a NodeResources,
     pub pod_ips: &'a [String],
     pub host_ips: &'a [String],

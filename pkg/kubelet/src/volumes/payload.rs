@@ -85,7 +85,7 @@ async fn project(
         downward::collect(context, source.items.as_deref().unwrap_or_default(), default_mode, &mut payload.files)?;
     }
     if let Some(source) = &part.service_account_token {
-        let token = context.tokens.get(context.pod, source).await.map_err(VolumeError::Token)?;
+        let token = context.tokens.get(context.pod, source, context.given).await.map_err(VolumeError::Token)?;
         let security = context.pod.pod_spec().security_context.as_ref();
         let shared = security.is_some_and(|s| s.fs_group.is_some());
         // A container that runs as one other user owns the token; with a group, the group reads it.

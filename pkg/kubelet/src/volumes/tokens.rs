@@ -8,7 +8,10 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccountTokenProjection};
 use parking_lot::Mutex;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
+use crate::checkpoint::Given;
+use crate::objects::PATIENCE_WITH_KEPT;
 use crate::pod::PodExt as _;
 
 /// A token is renewed at this part of its life, and at the latest after a day.
@@ -16,7 +19,35 @@ const RENEW_AT_PERCENT: i64 = 80;
 const RENEW_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Debug)]
+/// When to ask again after no answer.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Why there is no new token.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error("this node has no API server")]
+    NoServer,
+    #[error("the API server did not answer in time")]
+    Late,
+    #[error("the API server answered without a token")]
+    Empty,
+    #[error(transparent)]
+    Call(#[from] kube::Error),
+}
+
+impl RequestError {
+    /// No server has decided.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Late => true,
+            Self::Call(kube::Error::Api(status)) => status.code >= 500,
+            Self::Call(_) => true,
+            Self::NoServer | Self::Empty => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Token {
     pub token: String,
     pub renew_at: Timestamp,
@@ -34,7 +65,14 @@ impl Tokens {
         Self { client, cached: Mutex::default() }
     }
 
-    pub async fn get(&self, pod: &Pod, source: &ServiceAccountTokenProjection) -> Result<Token, String> {
+    /// A good token, of the server if it answers. If none does, the one that `given` has from before, however old: the pod
+    /// is to run all the same, and no server is there to refuse it.
+    pub async fn get(
+        &self,
+        pod: &Pod,
+        source: &ServiceAccountTokenProjection,
+        given: Option<&Given>,
+    ) -> Result<Token, String> {
         let account = pod.pod_spec().service_account_name.as_deref().unwrap_or("default");
         let audience = source.audience.clone().unwrap_or_default();
         let seconds = source.expiration_seconds.unwrap_or(3600);
@@ -44,25 +82,34 @@ impl Tokens {
         if let Some(token) = cached.clone().filter(|token| token.renew_at > now) {
             return Ok(token);
         }
-        match self.request(pod, account, &audience, seconds).await {
+        let file = file_of(&key);
+        let kept = given.and_then(|given| given.recall::<Token>(&file));
+        let patience = if kept.is_some() { PATIENCE_WITH_KEPT } else { REQUEST_TIMEOUT };
+        let asked = tokio::time::timeout(patience, self.request(pod, account, &audience, seconds)).await;
+        let error = match asked.unwrap_or(Err(RequestError::Late)) {
             Ok(token) => {
-                self.cached.lock().insert(key, token.clone());
-                Ok(token)
-            }
-            // The old one is still good for a while: better than none.
-            Err(error) => match cached.filter(|token| token.expires_at > now) {
-                Some(token) => {
-                    tracing::warn!(pod = pod.describe(), error, "token was not renewed; keeping the old one");
-                    let renew_at = now + Duration::from_secs(30);
-                    Ok(Token { renew_at, ..token })
+                if let Some(given) = given {
+                    given.keep(&file, &token);
                 }
-                None => Err(error),
-            },
+                self.cached.lock().insert(key, token.clone());
+                return Ok(token);
+            }
+            Err(error) => error,
+        };
+        // The old one is still good for a while: better than none.
+        let old = cached.filter(|token| token.expires_at > now);
+        let old = old.or_else(|| kept.filter(|_| error.is_silence()));
+        match old {
+            Some(token) => {
+                tracing::warn!(pod = pod.describe(), %error, "token was not renewed; keeping the old one");
+                Ok(Token { renew_at: now + RETRY, ..token })
+            }
+            None => Err(error.to_string()),
         }
     }
 
-    async fn request(&self, pod: &Pod, account: &str, audience: &str, seconds: i64) -> Result<Token, String> {
-        let client = self.client.as_ref().ok_or("this node has no API server")?;
+    async fn request(&self, pod: &Pod, account: &str, audience: &str, seconds: i64) -> Result<Token, RequestError> {
+        let client = self.client.as_ref().ok_or(RequestError::NoServer)?;
         let audiences: Vec<&str> = Some(audience).filter(|a| !a.is_empty()).into_iter().collect();
         let body = json!({
             "apiVersion": "authentication.k8s.io/v1",
@@ -77,10 +124,8 @@ impl Tokens {
         let request = http::Request::post(path)
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body.to_string().into_bytes())
-            .map_err(|e| e.to_string())?;
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, client.request::<TokenRequest>(request)).await;
-        let answer = answer.map_err(|_| "the API server did not answer in time")?.map_err(|e| e.to_string())?;
-        let status = answer.status.ok_or("the API server answered without a token")?;
+            .map_err(kube::Error::HttpError)?;
+        let status = client.request::<TokenRequest>(request).await?.status.ok_or(RequestError::Empty)?;
         let now = Timestamp::now();
         let asked = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         Ok(token(status.token.unwrap_or_default(), status.expiration_timestamp.map_or(now + asked, |at| at.0), now))
@@ -90,6 +135,11 @@ impl Tokens {
         let prefix = format!("{uid}/");
         self.cached.lock().retain(|key, _| !key.starts_with(&prefix));
     }
+}
+
+/// Under which name a token is checkpointed.
+pub(crate) fn file_of(key: &str) -> String {
+    format!("token-{:x}", Sha256::digest(key))
 }
 
 fn token(token: String, expires_at: Timestamp, now: Timestamp) -> Token {

@@ -68,7 +68,7 @@ impl Worker {
     /// A pod that ended by itself stays, with its containers and logs, until it is deleted.
     pub(super) async fn wait_for_deletion(&mut self) {
         // Nothing is started any more: what it referred to need not be watched.
-        self.objects = Objects::new(None, self.changed.clone());
+        self.objects = Objects::new(None, None, self.changed.clone());
         self.release(false);
         loop {
             let desired = self.desired.lock().clone();

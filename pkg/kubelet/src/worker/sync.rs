@@ -102,10 +102,12 @@ impl Worker {
         }
         let host_ips = kubelet.host_ips();
         let pod_ips = self.pod_ips(pod);
+        let given = kubelet.given(pod.uid());
         let context = volumes::Context {
             pod,
             objects: &self.objects,
             tokens: &kubelet.tokens,
+            given: given.as_ref(),
             node: &kubelet.node_resources(),
             pod_ips: &pod_ips,
             host_ips: &host_ips,

@@ -21,10 +21,15 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(client: Option<client::Client>) -> Self {
         let (fake, root, shutdown) = (Arc::new(Fake::new()), tempfile::tempdir().expect("a folder"), Shutdown::new());
         fake.add_image("busybox:1");
         let mut config = Config::for_tests();
         config.root_dir = root.path().to_owned();
+        config.client = client;
         let kubelet = crate::build(config, fake.clone(), fake.clone(), &shutdown).expect("a kubelet");
         let events = kubelet.clone();
         shutdown.spawn({
@@ -143,6 +148,51 @@ async fn a_running_pod_is_left_alone_after_our_restart() {
     again.notify("u5");
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(bench.fake.calls(), before);
+}
+
+/// What a pod needs of the server, by the names of the checkpoint.
+fn given() -> [(&'static str, Value); 4] {
+    let data = json!({"metadata": {"name": "x", "namespace": "n"}, "data": {"ca.crt": "pem"}});
+    let secret = json!({"metadata": {"name": "s", "namespace": "n"}, "data": {"k": "dg=="}});
+    [
+        ("configmap-kube-root-ca.crt", data),
+        ("secret-s", secret),
+        ("services", json!({"KUBERNETES_PORT": "tcp"})),
+        ("token", json!({"token": "t", "renew_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T01:00:00Z"})),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_was_given_everything_starts_with_no_server_in_reach() {
+    let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+        std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+    });
+    let pod = |uid: &str| -> Arc<Pod> {
+        let account = json!({"name": "api", "projected": {"sources": [
+            {"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "kube-root-ca.crt"}}]}});
+        let variable = json!({"name": "V", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+        let pod = json!({"metadata": {"name": uid, "namespace": "n", "uid": uid},
+            "spec": {"volumes": [account], "containers": [{"name": "a", "image": "busybox:1", "env": [variable],
+                "volumeMounts": [{"name": "api", "mountPath": "/api"}]}]}, "status": {"startTime": "2026-01-01T00:00:00Z"}});
+        Arc::new(serde_json::from_value(pod).expect("a pod"))
+    };
+    for missing in [None, Some("configmap-kube-root-ca.crt"), Some("secret-s"), Some("services"), Some("token")] {
+        let bench = Bench::with(Some(client::Client::new(silent, "default")));
+        let kept = bench.kubelet.given("u7").expect("a checkpoint");
+        for (name, value) in given().iter().filter(|(name, _)| Some(*name) != missing) {
+            let token = crate::volumes::tokens::file_of("u7/default//3600");
+            kept.keep(if *name == "token" { &token } else { name }, value);
+        }
+        bench.kubelet.upsert(pod("u7"), Source::Checkpoint);
+        if missing.is_none() {
+            bench.until("running", |b| b.phase("u7") == "Running").await;
+            let token = bench.kubelet.folders.pod("u7").join("volumes/kubernetes.io~projected/api/token");
+            assert_eq!(std::fs::read_to_string(token).expect("a token"), "t");
+        } else {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(bench.called("start_container"), 0, "without {missing:?}");
+        }
+    }
 }
 
 #[test]
