@@ -147,6 +147,7 @@ fn start_kubelet(
     config.node_labels.extend(plan.labels);
     config.node_taints = plan.taints;
     config.max_pods = options.node.max_pods;
+    config.eviction_hard = options.node.eviction_hard.clone();
     config.server = Some(kubelet::config::Server {
         address: options.bind_address,
         port: options.node.kubelet_port,

@@ -159,6 +159,10 @@ pub struct NodeOptions {
     /// Most pods that the node runs
     #[arg(long, value_name = "COUNT", default_value_t = 110)]
     pub max_pods: u32,
+    /// What the node keeps free: below it, images that nobody uses are removed, then pods evicted. Signals are
+    /// memory.available, nodefs.available, nodefs.inodesFree, imagefs.available, imagefs.inodesFree and pid.available
+    #[arg(long, value_name = "LIST", default_value_t = kubelet::config::Thresholds::default())]
+    pub eviction_hard: kubelet::config::Thresholds,
     /// Folder of manifests to run without an API server
     #[arg(long, value_name = "DIR")]
     pub pod_manifest_path: Option<PathBuf>,

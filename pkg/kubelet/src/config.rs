@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Taint;
 
 use crate::containerd;
 use crate::dns::ResolvConf;
+pub use crate::eviction::Thresholds;
 
 /// Which runtime to use.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Config {
     pub server: Option<Server>,
     pub timings: Timings,
     pub image_gc: ImageGc,
+    /// When pods are evicted for the node's sake.
+    pub eviction_hard: Thresholds,
     /// Kept back from pods: (cpu milli, memory bytes).
     pub reserved: (i64, i64),
 }
@@ -128,6 +131,7 @@ impl Config {
             server: None,
             timings: Timings::default(),
             image_gc: ImageGc::default(),
+            eviction_hard: Thresholds::default(),
             reserved: (0, 0),
         }
     }

@@ -10,37 +10,35 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::kubelet::Kubelet;
 use crate::names;
-use crate::node::{file_system, meminfo};
 use crate::pod::PodExt as _;
 use crate::resources;
 use crate::status::PodFailure;
 
+mod thresholds;
+
+pub use thresholds::{Signal, Thresholds};
+
 const INTERVAL: Duration = Duration::from_secs(10);
 /// An evicted pod is given this long to end at most.
 const GRACE: Duration = Duration::from_secs(10);
-/// Less than this is pressure: upstream's default of memory, and of disk the 5 % that a small machine can spare.
-const MEMORY_MIN: i64 = 100 << 20;
-const DISK_PERCENT_MIN: u64 = 5;
 const CRITICAL: i32 = 2_000_000_000;
 
 /// What the node runs out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shortage {
-    Memory { available: i64 },
-    Disk { available: u64, wanted: u64 },
+pub struct Shortage {
+    pub signal: Signal,
+    /// Bytes, inodes or processes, as the signal counts.
+    pub available: u64,
+    /// What there should be at least.
+    pub wanted: u64,
 }
 
-pub fn memory_shortage() -> Option<Shortage> {
-    let available = meminfo(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable");
-    // A machine that does not tell is not short.
-    (available > 0 && available < MEMORY_MIN).then_some(Shortage::Memory { available })
-}
-
-pub fn disk_shortage(kubelet: &Kubelet) -> Option<Shortage> {
-    let disk = file_system(&kubelet.config.root_dir)?;
-    let wanted = disk.capacity / 100 * DISK_PERCENT_MIN;
-    let inodes = disk.inodes > 0 && disk.inodes_free < disk.inodes / 100 * DISK_PERCENT_MIN;
-    (disk.available < wanted || inodes).then_some(Shortage::Disk { available: disk.available, wanted })
+/// Everything that the node is short of now. What cannot be measured is not short.
+pub async fn shortages(kubelet: &Arc<Kubelet>) -> Vec<Shortage> {
+    let image_fs = crate::gc::image_fs(kubelet).await.unwrap_or_default();
+    thresholds::shortages(&kubelet.config.eviction_hard, |signal| {
+        thresholds::observe(signal, kubelet, image_fs.as_ref())
+    })
 }
 
 /// Looks now and then, until it is dropped.
@@ -48,16 +46,14 @@ pub async fn run(kubelet: Arc<Kubelet>) {
     let mut images = crate::gc::ImageGc::new();
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let shortage = memory_shortage().or_else(|| disk_shortage(&kubelet));
-        let Some(shortage) = shortage else { continue };
-        if matches!(shortage, Shortage::Disk { .. }) {
+        let Some(mut shortage) = shortages(&kubelet).await.first().copied() else { continue };
+        if shortage.signal.is_disk() {
             // Images that nobody uses cost nobody anything.
             if let Err(error) = images.collect(&kubelet).await {
                 tracing::warn!(%error, "images were not collected");
             }
-            if disk_shortage(&kubelet).is_none() {
-                continue;
-            }
+            let Some(left) = shortages(&kubelet).await.first().copied() else { continue };
+            shortage = left;
         }
         evict_one(&kubelet, shortage).await;
     }
@@ -65,10 +61,7 @@ pub async fn run(kubelet: Arc<Kubelet>) {
 
 async fn evict_one(kubelet: &Arc<Kubelet>, shortage: Shortage) {
     let usage = usage(kubelet, shortage).await;
-    let resource = match shortage {
-        Shortage::Memory { .. } => "memory",
-        Shortage::Disk { .. } => "ephemeral-storage",
-    };
+    let resource = shortage.signal.resource();
     let pods = kubelet.active_pods("");
     // One is on its way out already: see first what that brings.
     if pods.iter().any(|pod| pod.is_deleting()) {
@@ -86,16 +79,20 @@ async fn evict_one(kubelet: &Arc<Kubelet>, shortage: Shortage) {
 
 pub const EVICTED: &str = "Evicted";
 
-/// By pod uid: bytes of what is short.
+/// By pod uid: how much it uses of what is short.
 async fn usage(kubelet: &Arc<Kubelet>, shortage: Shortage) -> HashMap<String, u64> {
     let mut usage: HashMap<String, u64> = HashMap::new();
     for stats in kubelet.runtime.list_container_stats().await.unwrap_or_default() {
         let uid = stats.attributes.as_ref().and_then(|a| a.labels.get(names::POD_UID).cloned()).unwrap_or_default();
-        let bytes = match shortage {
-            Shortage::Memory { .. } => stats.memory.and_then(|m| m.working_set_bytes),
-            Shortage::Disk { .. } => stats.writable_layer.and_then(|l| l.used_bytes),
+        let layer = stats.writable_layer;
+        let used = match shortage.signal {
+            Signal::MemoryAvailable => stats.memory.and_then(|m| m.working_set_bytes),
+            Signal::NodefsAvailable | Signal::ImagefsAvailable => layer.and_then(|l| l.used_bytes),
+            Signal::NodefsInodesFree | Signal::ImagefsInodesFree => layer.and_then(|l| l.inodes_used),
+            // The runtime does not tell processes apart: priority decides.
+            Signal::PidAvailable => None,
         };
-        *usage.entry(uid).or_default() += bytes.map_or(0, |b| b.value);
+        *usage.entry(uid).or_default() += used.map_or(0, |b| b.value);
     }
     usage
 }
@@ -114,17 +111,17 @@ fn choose(pods: &[Arc<Pod>], usage: &HashMap<String, u64>, resource: &str) -> Op
 }
 
 fn message(pod: &Pod, shortage: Shortage, used: u64) -> String {
-    let kib = |bytes: u64| format!("{}Ki", bytes / 1024);
-    let (resource, threshold, available) = match shortage {
-        Shortage::Memory { available } => ("memory", "100Mi".to_owned(), kib(available.unsigned_abs())),
-        Shortage::Disk { available, wanted } => ("ephemeral-storage", kib(wanted), kib(available)),
-    };
+    let amount =
+        |count: u64| if shortage.signal.counts_bytes() { format!("{}Ki", count / 1024) } else { count.to_string() };
+    let resource = shortage.signal.resource();
     let requested = resources::pod_request_milli(pod.pod_spec(), resource) / 1000;
     format!(
-        "The node was low on resource: {resource}. Threshold quantity: {threshold}, available: {available}. \
+        "The node was low on resource: {resource}. Threshold quantity: {}, available: {}. \
          The pod was using {}, request is {}.",
-        kib(used),
-        kib(requested.unsigned_abs())
+        amount(shortage.wanted),
+        amount(shortage.available),
+        amount(used),
+        amount(requested.unsigned_abs())
     )
 }
 

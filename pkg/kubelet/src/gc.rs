@@ -9,6 +9,7 @@ use cri::v1;
 
 use crate::kubelet::Kubelet;
 use crate::names;
+use crate::node::{FileSystem, file_system};
 use crate::pod::PodExt as _;
 use crate::volumes;
 
@@ -107,9 +108,10 @@ impl ImageGc {
             }
         }
         self.seen.retain(|id, _| images.iter().any(|image| image.id == *id));
-        let Some((percent, capacity)) = image_fs_usage(kubelet).await? else {
+        let Some(FileSystem { capacity, available, .. }) = image_fs(kubelet).await? else {
             return Ok(());
         };
+        let percent = capacity.saturating_sub(available).saturating_mul(100) / capacity.max(1);
         let policy = kubelet.config.image_gc;
         if percent < u64::from(policy.high_threshold) {
             return Ok(());
@@ -172,17 +174,11 @@ async fn used_images(kubelet: &Arc<Kubelet>) -> Result<HashSet<String>, cri::Err
     Ok(of_containers.chain(of_pods).collect())
 }
 
-/// (percent used, capacity in bytes) of the file system that holds images.
-pub async fn image_fs_usage(kubelet: &Arc<Kubelet>) -> Result<Option<(u64, u64)>, cri::Error> {
+/// The file system that holds images, if the runtime tells.
+pub async fn image_fs(kubelet: &Arc<Kubelet>) -> Result<Option<FileSystem>, cri::Error> {
     let infos = kubelet.images.service().image_fs_info().await?;
     let mountpoint = infos.into_iter().find_map(|i| i.fs_id).map(|f| f.mountpoint).filter(|m| !m.is_empty());
-    let Some(path) = mountpoint else {
-        return Ok(None);
-    };
-    Ok(crate::node::file_system(std::path::Path::new(&path)).map(|fs| {
-        let used = fs.capacity.saturating_sub(fs.available);
-        (used.saturating_mul(100) / fs.capacity.max(1), fs.capacity)
-    }))
+    Ok(mountpoint.and_then(|path| file_system(std::path::Path::new(&path))))
 }
 
 /// Collects now and then, until shutdown.

@@ -48,7 +48,7 @@ impl Cluster {
             .arg("server")
             .arg(format!("--data-dir={}", dir.join("data").display()))
             .arg(format!("--write-kubeconfig={}", self.kubeconfig.display()))
-            .args(["--node-name=node-1", "--node-ip", host::NODE_IP])
+            .args(["--node-name=node-1", "--node-ip", host::NODE_IP, host::EVICTION])
             .args(extra)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -7,6 +7,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, bail};
 
 const INSIDE: &str = "CORACLE_E2E_INSIDE";
+/// The machine that runs the tests may have little room left, a twentieth of a large disk is much, and pods here need next to none.
+pub const EVICTION: &str = "--eviction-hard=memory.available<100Mi,nodefs.available<500Mi,imagefs.available<500Mi";
 /// The node's address, and that of a machine outside the cluster.
 pub const NODE_IP: &str = "172.30.7.2";
 pub const OUTSIDE_IP: &str = "172.30.7.1";

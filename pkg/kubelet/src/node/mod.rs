@@ -5,7 +5,7 @@ mod machine;
 mod register;
 mod status;
 
-pub use machine::{Machine, Resources, file_system, meminfo};
+pub use machine::{FileSystem, Machine, Resources, file_system, meminfo};
 
 use std::sync::Arc;
 

@@ -170,15 +170,15 @@ async fn images(kubelet: &Kubelet) -> Vec<api::ContainerImage> {
 type Verdict = (&'static str, bool, &'static str, String);
 
 async fn conditions(kubelet: &Arc<Kubelet>, known: &Known) -> Vec<api::NodeCondition> {
-    let low_memory = eviction::memory_shortage().is_some();
-    let low_disk = eviction::disk_shortage(kubelet).is_some();
+    let shortages = eviction::shortages(kubelet).await;
+    let short_of = |condition: &str| shortages.iter().any(|shortage| shortage.signal.condition() == condition);
     let pressure = |kind, on, name: &'static str, bad: &'static str, good: &str, text: &str| -> Verdict {
         if on { (kind, true, bad, format!("kubelet has {text}")) } else { (kind, false, name, good.to_owned()) }
     };
     let verdicts = [
         pressure(
             "MemoryPressure",
-            low_memory,
+            short_of("MemoryPressure"),
             "KubeletHasSufficientMemory",
             "KubeletHasInsufficientMemory",
             "kubelet has sufficient memory available",
@@ -186,7 +186,7 @@ async fn conditions(kubelet: &Arc<Kubelet>, known: &Known) -> Vec<api::NodeCondi
         ),
         pressure(
             "DiskPressure",
-            low_disk,
+            short_of("DiskPressure"),
             "KubeletHasNoDiskPressure",
             "KubeletHasDiskPressure",
             "kubelet has no disk pressure",
@@ -194,7 +194,7 @@ async fn conditions(kubelet: &Arc<Kubelet>, known: &Known) -> Vec<api::NodeCondi
         ),
         pressure(
             "PIDPressure",
-            false,
+            short_of("PIDPressure"),
             "KubeletHasSufficientPID",
             "KubeletHasInsufficientPID",
             "kubelet has sufficient PID available",

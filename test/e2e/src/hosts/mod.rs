@@ -135,7 +135,7 @@ impl Host {
         ensure!(self.coracle.is_none(), "coracle runs already on {}", self.name);
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let mut command = self.command(&binary());
-        command.args(line.split(' ')).stdout(log.try_clone()?).stderr(log);
+        command.args(line.split(' ')).arg(host::EVICTION).stdout(log.try_clone()?).stderr(log);
         self.coracle = Some(command.spawn().context("the coracle binary starts")?);
         line.clone_into(&mut self.launched);
         Ok(())
