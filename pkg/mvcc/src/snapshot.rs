@@ -21,6 +21,16 @@ impl Snapshot {
         self.map.get(key).cloned()
     }
 
+    /// The same state without some keys, at another revision: what a store begins with that must not give out a revision
+    /// again that another one gave out after this state. Nothing before that revision can be read or watched from there.
+    pub fn moved_on(&self, revision: u64, without: &[impl AsRef<[u8]>]) -> Self {
+        let mut map = self.map.clone();
+        for key in without {
+            map.remove(key.as_ref());
+        }
+        Self { map, revision: Revision::new(revision.max(self.revision.get())) }
+    }
+
     /// How many keys there are in all.
     pub fn len(&self) -> usize {
         self.map.len()

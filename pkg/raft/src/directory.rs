@@ -105,9 +105,17 @@ impl OpenError {
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
-    node_id: u64,
-    cluster_id: Option<u64>,
+    marker: Marker,
     _lock: File,
+}
+
+/// What the marker says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) node_id: u64,
+    pub(crate) cluster_id: Option<u64>,
+    /// What the cluster was before it was restored or reset, the last one first. Its servers are not of this one.
+    pub(crate) earlier: Vec<u64>,
 }
 
 impl DataDirectory {
@@ -121,15 +129,15 @@ impl DataDirectory {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io)?;
         }
         let lock = take_lock(path)?;
-        let (node_id, cluster_id) = match read_marker(path)? {
+        let marker = match read_marker(path)? {
             Some(known) => known,
             None => {
-                let node_id = unlikely_twice();
-                write_marker(path, node_id, None)?;
-                (node_id, None)
+                let marker = Marker { node_id: unlikely_twice(), ..Marker::default() };
+                write_marker(path, &marker)?;
+                marker
             }
         };
-        Ok(Self { path: path.to_owned(), node_id, cluster_id, _lock: lock })
+        Ok(Self { path: path.to_owned(), marker, _lock: lock })
     }
 
     /// Where it is.
@@ -139,12 +147,16 @@ impl DataDirectory {
 
     /// The identity of this member, chosen at the first start.
     pub fn node_id(&self) -> u64 {
-        self.node_id
+        self.marker.node_id
     }
 
     /// The identity of the cluster; none for a joiner that does not know it yet, and for stores of early versions.
     pub fn cluster_id(&self) -> Option<u64> {
-        self.cluster_id
+        self.marker.cluster_id
+    }
+
+    pub(crate) fn marker(&self) -> &Marker {
+        &self.marker
     }
 }
 
@@ -201,8 +213,8 @@ pub(crate) fn unlikely_twice() -> u64 {
     RandomState::new().build_hasher().finish() | 1
 }
 
-/// The member's and the cluster's number.
-fn read_marker(path: &Path) -> Result<Option<(u64, Option<u64>)>, OpenError> {
+/// Whose the directory is; none when it has no marker.
+pub(crate) fn read_marker(path: &Path) -> Result<Option<Marker>, OpenError> {
     let name = path.join(MARKER);
     let text = match fs::read(&name) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -218,19 +230,21 @@ fn read_marker(path: &Path) -> Result<Option<(u64, Option<u64>)>, OpenError> {
     if format > FORMAT {
         return Err(OpenError::Newer { path: path.to_owned(), found: format });
     }
-    let mut number = || words.next().and_then(|word| u64::from_str_radix(word, 16).ok());
+    let mut numbers = words.map_while(|word| u64::from_str_radix(word, 16).ok());
     let corrupt = || OpenError::Corrupt { path: name.clone(), detail: "it names no member".to_owned() };
-    Ok(Some((number().ok_or_else(corrupt)?, number())))
+    let (node_id, cluster_id) = (numbers.next().ok_or_else(corrupt)?, numbers.next());
+    Ok(Some(Marker { node_id, cluster_id, earlier: numbers.collect() }))
 }
 
 /// Makes the directory that of a member, and of a cluster if it has one. Complete or not at all: written aside and
 /// renamed.
-pub(crate) fn write_marker(path: &Path, node_id: u64, cluster_id: Option<u64>) -> Result<(), OpenError> {
+pub(crate) fn write_marker(path: &Path, marker: &Marker) -> Result<(), OpenError> {
     let io = |source| OpenError::io(path, source);
-    let cluster = cluster_id.map(|id| format!(" {id:016x}")).unwrap_or_default();
+    let numbers = [marker.node_id].into_iter().chain(marker.cluster_id).chain(marker.earlier.iter().copied());
+    let numbers: String = numbers.map(|id| format!(" {id:016x}")).collect();
     let new = path.join(format!("{MARKER}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
-    file.write_all(format!("{MAGIC} {FORMAT} {node_id:016x}{cluster}\n").as_bytes()).map_err(io)?;
+    file.write_all(format!("{MAGIC} {FORMAT}{numbers}\n").as_bytes()).map_err(io)?;
     file.sync_all().map_err(io)?;
     fs::rename(&new, path.join(MARKER)).map_err(io)?;
     File::open(path).and_then(|directory| directory.sync_all()).map_err(io)
@@ -251,10 +265,12 @@ mod tests {
         drop(first);
         let again = DataDirectory::open(&path).unwrap();
         assert_eq!((again.node_id(), again.cluster_id()), (node_id, None));
-        write_marker(&path, node_id, Some(7)).unwrap();
+        let marker = Marker { node_id, cluster_id: Some(7), earlier: vec![6, 5] };
+        write_marker(&path, &marker).unwrap();
         drop(again);
         let again = DataDirectory::open(&path).unwrap();
         assert_eq!((again.node_id(), again.cluster_id()), (node_id, Some(7)));
+        assert_eq!(again.marker(), &marker);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         for name in [MARKER, LOCK] {
             assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");

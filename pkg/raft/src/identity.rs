@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::directory;
+use crate::directory::{self, Marker};
 
 /// The member's and the cluster's numbers. The member's is chosen at its first start; the cluster's by its first member,
 /// and taken over by each that joins.
@@ -14,14 +14,31 @@ use crate::directory;
 pub(crate) struct Identity {
     id: u64,
     cluster: Mutex<Option<u64>>,
+    /// What the cluster was before it was restored or reset.
+    earlier: Vec<u64>,
     /// Where the cluster's number is kept.
     directory: Option<PathBuf>,
-    removed: watch::Sender<bool>,
+    standing: watch::Sender<Standing>,
+}
+
+/// What the others say of this member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Member,
+    Removed,
+    /// Its cluster is no more: another began from its state.
+    Replaced,
 }
 
 impl Identity {
     pub(crate) fn new(id: u64, cluster: Option<u64>, directory: Option<PathBuf>) -> Self {
-        Self { id, cluster: Mutex::new(cluster), directory, removed: watch::Sender::new(false) }
+        let standing = watch::Sender::new(Standing::Member);
+        Self { id, cluster: Mutex::new(cluster), earlier: Vec::new(), directory, standing }
+    }
+
+    /// Knows the servers of these clusters for those that its own one has replaced.
+    pub(crate) fn after(self, earlier: Vec<u64>) -> Self {
+        Self { earlier, ..self }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -40,26 +57,55 @@ impl Identity {
             return Ok(known);
         }
         if let Some(path) = &self.directory {
-            directory::write_marker(path, self.id, Some(cluster)).map_err(io::Error::other)?;
+            let marker = Marker { node_id: self.id, cluster_id: Some(cluster), earlier: Vec::new() };
+            directory::write_marker(path, &marker).map_err(io::Error::other)?;
         }
         *known = Some(cluster);
         Ok(cluster)
     }
 
+    /// Whether this cluster is what became of another one.
+    pub(crate) fn replaces(&self, cluster: u64) -> bool {
+        self.earlier.contains(&cluster)
+    }
+
     /// The others say that this member is none any more.
     pub(crate) fn note_removed(&self) {
-        if !self.removed.send_replace(true) {
+        if self.note(Standing::Removed) {
             tracing::error!("this server was removed from the group; to join again it needs an empty data directory");
         }
     }
 
-    pub(crate) fn is_removed(&self) -> bool {
-        *self.removed.borrow()
+    /// A server says that it was reset or restored, and that this one belongs to what was before.
+    pub(crate) fn note_replaced(&self) {
+        if self.note(Standing::Replaced) {
+            tracing::error!("the cluster was reset or restored without this server, whose data is of before that");
+        }
     }
 
-    /// Returns when they say so.
+    /// True when that is news.
+    fn note(&self, standing: Standing) -> bool {
+        self.standing.send_if_modified(|known| {
+            let new = *known == Standing::Member;
+            if new {
+                *known = standing;
+            }
+            new
+        })
+    }
+
+    /// Whether this member is none any more, for either reason.
+    pub(crate) fn is_removed(&self) -> bool {
+        *self.standing.borrow() != Standing::Member
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        *self.standing.borrow() == Standing::Replaced
+    }
+
+    /// Returns when it is none any more.
     pub(crate) async fn removed(&self) {
         // The sender is here: it is not dropped meanwhile.
-        let _ = self.removed.subscribe().wait_for(|removed| *removed).await;
+        let _ = self.standing.subscribe().wait_for(|standing| *standing != Standing::Member).await;
     }
 }

@@ -45,6 +45,7 @@ mod log;
 mod machine;
 mod members;
 mod node;
+pub mod offline;
 mod peer;
 mod rounds;
 mod start;

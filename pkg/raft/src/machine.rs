@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::checkpoint::{Changes, Checkpoint, CheckpointError, Meta};
-use crate::types::{Command, LogId, PeerNode, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::types::{
+    Command, LogId, Membership, PeerNode, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+};
 
 /// A handle of the state machine; clones share it.
 #[derive(Clone)]
@@ -87,6 +89,11 @@ impl Machine {
     /// How many members the group has, as far as it was applied.
     pub(crate) fn members(&self) -> usize {
         self.shared.state.lock().membership.nodes().count()
+    }
+
+    /// The members, as far as it was applied.
+    pub(crate) fn membership(&self) -> Membership {
+        self.shared.state.lock().membership.membership().clone()
     }
 
     pub(crate) fn applied(&self) -> Option<LogId> {

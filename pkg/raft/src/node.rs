@@ -56,7 +56,8 @@ impl Node {
         let opening = tokio::task::spawn_blocking(move || DataDirectory::open(&path));
         let directory = opening.await.map_err(|error| not_ready(&config.data_dir, &error))??;
         let path = directory.path().to_owned();
-        let identity = Identity::new(directory.node_id(), directory.cluster_id(), Some(path.clone()));
+        let identity = Identity::new(directory.node_id(), directory.cluster_id(), Some(path.clone()))
+            .after(directory.marker().earlier.clone());
         let parts = Parts {
             disk: Arc::new(RealDisk::new(path)),
             identity: Arc::new(identity),
@@ -164,9 +165,14 @@ impl Node {
         self.core.change(Change::Remove { id }).await
     }
 
-    /// Whether the others said that this member was removed.
+    /// Whether the others said that this member was removed, or [replaced](Self::is_replaced).
     pub fn is_removed(&self) -> bool {
         self.core.identity.is_removed()
+    }
+
+    /// Whether a server said that this member belongs to what the cluster was before it was reset or restored.
+    pub fn is_replaced(&self) -> bool {
+        self.core.identity.is_replaced()
     }
 
     /// Returns when they say so.

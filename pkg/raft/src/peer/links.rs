@@ -23,7 +23,9 @@ use tonic::body::Body;
 use tonic::metadata::MetadataValue;
 
 use super::proto::peer_client::PeerClient;
-use super::{CLUSTER, CONNECTION_WINDOW, FROM, MESSAGE_BYTES_MAX, PEER_SERVER_NAME, REMOVED, STREAM_WINDOW, TO};
+use super::{
+    CLUSTER, CONNECTION_WINDOW, FROM, MESSAGE_BYTES_MAX, PEER_SERVER_NAME, REMOVED, REPLACED, STREAM_WINDOW, TO,
+};
 use crate::identity::Identity;
 use crate::types::PeerNode;
 
@@ -248,6 +250,9 @@ impl Link {
     pub(crate) fn failed(&self, status: &tonic::Status) -> io::Error {
         if status.metadata().contains_key(REMOVED) {
             self.links.identity.note_removed();
+        }
+        if status.metadata().contains_key(REPLACED) {
+            self.links.identity.note_replaced();
         }
         failed(&format_args!("member {:016x} at {}: {}", self.id, self.address, status.message()))
     }

@@ -102,3 +102,5 @@ const FROM: &str = "x-coracle-member";
 const TO: &str = "x-coracle-to";
 /// Metadata of an answer to a member that is none any more.
 const REMOVED: &str = "x-coracle-removed";
+/// Metadata of an answer to a member of what the cluster was before it was reset or restored.
+const REPLACED: &str = "x-coracle-replaced";

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::peer_server::Peer;
 use super::snapshot::{Incoming, KEEP};
-use super::{CLUSTER, FROM, Member, REMOVED, TO, proto, wire};
+use super::{CLUSTER, FROM, Member, REMOVED, REPLACED, TO, proto, wire};
 use crate::complete::complete;
 use crate::config::ProposeError;
 use crate::core::Core;
@@ -53,6 +53,10 @@ impl Service {
         };
         let (cluster, from, to) = (number(CLUSTER)?, number(FROM)?, number(TO)?);
         let identity = &self.core.identity;
+        if identity.replaces(cluster) {
+            let why = "this server was reset or restored, and the other's data is of before that";
+            return Err(marked(why.to_owned(), REPLACED));
+        }
         if to != identity.id() {
             return Err(Status::failed_precondition(format!("this is member {:016x}, not {to:016x}", identity.id())));
         }
@@ -71,9 +75,7 @@ impl Service {
             )));
         }
         if what == For::Member && self.core.machine.was_removed(from) {
-            let mut status = Status::permission_denied(format!("member {from:016x} was removed from the cluster"));
-            status.metadata_mut().insert(REMOVED, tonic::metadata::MetadataValue::from_static("true"));
-            return Err(status);
+            return Err(removed(from));
         }
         if let Some(links) = &self.core.links {
             links.heard_of(from);
@@ -118,8 +120,13 @@ impl Service {
 }
 
 fn removed(member: u64) -> Status {
-    let mut status = Status::permission_denied(format!("member {member:016x} was removed from the cluster"));
-    status.metadata_mut().insert(REMOVED, MetadataValue::from_static("true"));
+    marked(format!("member {member:016x} was removed from the cluster"), REMOVED)
+}
+
+/// A refusal from which the caller is to learn.
+fn marked(why: String, mark: &'static str) -> Status {
+    let mut status = Status::permission_denied(why);
+    status.metadata_mut().insert(mark, MetadataValue::from_static("true"));
     status
 }
 

@@ -66,7 +66,7 @@ pub(super) struct Cluster {
     pub(super) cluster_id: u64,
     /// Members come back where they were, and not somewhere else.
     pub(super) keep_addresses: bool,
-    certificates: Arc<Certificates>,
+    pub(super) certificates: Arc<Certificates>,
     pub(super) config: Config,
     pub(super) patience: Patience,
 }

@@ -12,6 +12,7 @@ mod install;
 mod log;
 mod members;
 mod net;
+mod offline;
 mod sim_disk;
 mod snapshots;
 mod suite;
