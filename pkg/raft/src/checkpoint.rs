@@ -135,6 +135,15 @@ impl Checkpoint {
         })
     }
 
+    /// What a member with the planted bug takes over from another.
+    #[cfg(test)]
+    pub(crate) fn with_bugs(&self, meta: Meta) -> Meta {
+        match self.disk.bug() {
+            Some(crate::disk::Bug::MembersLeftOut) => Meta { membership: StoredMembership::default(), ..meta },
+            _ => meta,
+        }
+    }
+
     /// Replaces everything.
     pub(crate) fn replace(&self, meta: &Meta, snapshot: &mvcc::Snapshot) -> Result<(), CheckpointError> {
         let mut buffer = Vec::new();
@@ -155,6 +164,13 @@ impl Checkpoint {
         fill: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), redb::StorageError>,
     ) -> Result<(), CheckpointError> {
         let mut database = self.database.lock();
+        #[cfg(test)]
+        if self.disk.bug() == Some(crate::disk::Bug::AppliedApart) {
+            let transaction = usable(&mut database, &*self.disk)?.begin_write()?;
+            let bytes = postcard::to_allocvec(meta).map_err(|error| damaged(&error))?;
+            transaction.open_table(META)?.insert("state", &*bytes)?;
+            transaction.commit()?;
+        }
         let result = (|| {
             let mut transaction = usable(&mut database, &*self.disk)?.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;

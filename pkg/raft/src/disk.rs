@@ -19,6 +19,21 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync(&self) -> io::Result<()>;
+    /// The bug that whoever writes to this disk is to have, so that a test sees that it would be found.
+    #[cfg(test)]
+    fn bug(&self) -> Option<Bug> {
+        None
+    }
+}
+
+/// What tests plant.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The applied index is saved by itself, before the state.
+    AppliedApart,
+    /// A state of another member is saved without its members.
+    MembersLeftOut,
 }
 
 /// One open file.

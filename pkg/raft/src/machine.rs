@@ -261,6 +261,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         };
         let work = tokio::task::spawn_blocking(move || {
             let _writing = machine.shared.writing.lock();
+            #[cfg(test)]
+            let stored = machine.shared.checkpoint.with_bugs(stored);
             machine.shared.checkpoint.replace(&stored, &snapshot).map_err(io::Error::other)?;
             let mut state = machine.shared.state.lock();
             machine.shared.store.restore_snapshot(&snapshot);

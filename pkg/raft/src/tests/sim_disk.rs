@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Bug, Disk, DiskFile};
 
 const SECTOR: usize = 512;
 
@@ -17,6 +17,7 @@ pub(super) struct SimDisk {
     inner: Arc<Mutex<Inner>>,
     power: watch::Sender<bool>,
     stall: Arc<Stall>,
+    planted: Option<Bug>,
 }
 
 /// Syncs wait while it is set.
@@ -48,8 +49,15 @@ struct Inner {
 struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,
-    /// Writes since the last sync; none stands for a change of length.
-    pending: Vec<(usize, Vec<u8>)>,
+    /// What was not synced yet.
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug, Clone)]
+enum Pending {
+    Write(usize, Vec<u8>),
+    /// Cut to this length.
+    Cut(usize),
 }
 
 /// A small generator: tests repeat exactly.
@@ -66,11 +74,17 @@ impl Random {
 
 impl SimDisk {
     pub(super) fn new() -> Arc<Self> {
-        Self::with(Inner::default())
+        Self::with(Inner::default(), None)
     }
 
-    fn with(inner: Inner) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::new(Mutex::new(inner)), power: watch::Sender::new(true), stall: Arc::default() })
+    /// One whose users have a bug.
+    pub(super) fn planted(bug: Option<Bug>) -> Arc<Self> {
+        Self::with(Inner::default(), bug)
+    }
+
+    fn with(inner: Inner, planted: Option<Bug>) -> Arc<Self> {
+        let power = watch::Sender::new(true);
+        Arc::new(Self { inner: Arc::new(Mutex::new(inner)), power, stall: Arc::default(), planted })
     }
 
     /// Has every sync wait, or lets all go on.
@@ -124,8 +138,12 @@ impl SimDisk {
         }
         for file in &mut inner.files {
             let pending = std::mem::take(&mut file.pending);
-            for (offset, data) in pending {
-                tear(&mut file.durable, offset, &data, random);
+            for change in pending {
+                match change {
+                    Pending::Write(offset, data) => tear(&mut file.durable, offset, &data, random),
+                    Pending::Cut(length) if random.below(2) == 0 => file.durable.truncate(length),
+                    Pending::Cut(_) => {}
+                }
             }
             file.live = file.durable.clone();
         }
@@ -133,7 +151,7 @@ impl SimDisk {
         inner.pending_names.clear();
         inner.crash_at = None;
         inner.crashed = false;
-        Self::with(inner)
+        Self::with(inner, self.planted)
     }
 
     /// Changes a byte that is on disk.
@@ -208,6 +226,10 @@ impl Inner {
 }
 
 impl Disk for SimDisk {
+    fn bug(&self) -> Option<Bug> {
+        self.planted
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         Ok(self.inner.lock().names.keys().cloned().collect())
     }
@@ -290,7 +312,7 @@ impl DiskFile for SimFile {
             content.live.resize(end, 0);
         }
         content.live[offset..end].copy_from_slice(data);
-        content.pending.push((offset, data.to_vec()));
+        content.pending.push(Pending::Write(offset, data.to_vec()));
         if lost { Err(io::Error::other("power lost")) } else { Ok(()) }
     }
 
@@ -300,13 +322,11 @@ impl DiskFile for SimFile {
         let content = &mut inner.files[self.file];
         let old = content.live.len();
         content.live.resize(length as usize, 0);
-        // Growing is like writing zeros. Shrinking is taken as done at once: nothing relies on the opposite.
-        if old < length as usize {
-            content.pending.push((old, vec![0; length as usize - old]));
-        } else {
-            content.durable.truncate(length as usize);
-            content.pending.retain(|(offset, data)| offset + data.len() <= length as usize);
-        }
+        content.pending.push(match old < length as usize {
+            // Growing is like writing zeros.
+            true => Pending::Write(old, vec![0; length as usize - old]),
+            false => Pending::Cut(length as usize),
+        });
         Ok(())
     }
 
