@@ -36,6 +36,12 @@ pub fn admit(pod: &Pod, others: &[Arc<Pod>], node: &NodeView) -> Result<(), PodF
     Ok(())
 }
 
+/// Why the node takes no pod on while the machine goes down.
+pub fn going_down() -> PodFailure {
+    let message = "Pod was rejected as the node is shutting down.".to_owned();
+    PodFailure { reason: "NodeShutdown".to_owned(), message }
+}
+
 fn predicate(name: &str) -> PodFailure {
     PodFailure { reason: name.to_owned(), message: format!("Predicate {name} failed") }
 }

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Taint;
 
 use crate::containerd;
 use crate::dns::ResolvConf;
+use crate::shutdown;
 pub use crate::eviction::Thresholds;
 
 /// Which runtime to use.
@@ -53,6 +54,8 @@ pub struct Config {
     pub eviction_hard: Thresholds,
     /// Kept back from pods: (cpu milli, memory bytes).
     pub reserved: (i64, i64),
+    /// What is done for pods when the machine goes down; `None` leaves them to it.
+    pub node_shutdown: Option<shutdown::Settings>,
 }
 
 /// The kubelet's own HTTPS server.
@@ -133,6 +136,7 @@ impl Config {
             image_gc: ImageGc::default(),
             eviction_hard: Thresholds::default(),
             reserved: (0, 0),
+            node_shutdown: None,
         }
     }
 

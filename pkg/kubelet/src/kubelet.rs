@@ -13,6 +13,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::NodeView;
 use crate::backoff::Backoff;
@@ -201,6 +202,16 @@ impl Kubelet {
         if let Some(handle) = self.workers.lock().get(uid) {
             handle.evict(failure, grace);
         }
+    }
+
+    /// Triggered when nothing of the pod runs any more. `None` if there is no such pod.
+    pub fn ended(&self, uid: &str) -> Option<CancellationToken> {
+        self.workers.lock().get(uid).map(Handle::ended)
+    }
+
+    /// Whether the machine goes down.
+    pub fn is_going_down(&self) -> bool {
+        self.config.node_shutdown.as_ref().is_some_and(|settings| settings.switch.is_going_down())
     }
 
     /// A pod was added or changed at its source.

@@ -33,6 +33,7 @@ mod resize;
 mod resources;
 mod runtime;
 mod server;
+pub mod shutdown;
 mod static_pods;
 mod status;
 mod volumes;
@@ -186,6 +187,13 @@ fn start_loops(kubelet: &Arc<kubelet::Kubelet>, remote: &Remote) {
     start_loop("kubelet-gc", kubelet, gc::run);
     start_loop("kubelet-logs", kubelet, logs::rotate::run);
     start_loop("kubelet-eviction", kubelet, eviction::run);
+    if kubelet.config.node_shutdown.is_some() {
+        start_loop("kubelet-shutdown", kubelet, shutdown::run);
+        // It ends where there is no logind.
+        let followed = shutdown::follow_logind(kubelet.clone());
+        let stop = kubelet.shutdown.clone();
+        kubelet.shutdown.spawn(async move { stop.race(followed).await });
+    }
     start_imports(kubelet, remote);
     start_sources(kubelet);
 }

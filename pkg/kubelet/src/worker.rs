@@ -41,11 +41,13 @@ pub struct Handle {
     stop: CancellationToken,
     /// Notified at every change of the wish to stop (a shorter grace period).
     hurry: Arc<Notify>,
+    /// Triggered when nothing runs any more.
+    ended: CancellationToken,
 }
 
 impl Handle {
-    /// Starts a worker. `ended` runs when everything of the pod is gone.
-    pub fn spawn(kubelet: Arc<Kubelet>, pod: Arc<Pod>, ended: impl FnOnce() + Send + 'static) -> Self {
+    /// Starts a worker. `gone` runs when everything of the pod is gone.
+    pub fn spawn(kubelet: Arc<Kubelet>, pod: Arc<Pod>, gone: impl FnOnce() + Send + 'static) -> Self {
         let changed = Arc::new(Notify::new());
         let desired = Arc::new(Mutex::new(Desired { pod: pod.clone(), gone: false, evict: None }));
         let handle = Self {
@@ -53,6 +55,7 @@ impl Handle {
             changed: changed.clone(),
             stop: CancellationToken::new(),
             hurry: Arc::new(Notify::new()),
+            ended: CancellationToken::new(),
         };
         let worker = Worker {
             objects: Objects::new(kubelet.informers.clone(), kubelet.given(pod.uid()), changed.clone()),
@@ -61,6 +64,7 @@ impl Handle {
             changed,
             stop: handle.stop.clone(),
             hurry: handle.hurry.clone(),
+            ended: handle.ended.clone(),
             runtime: PodRuntimeStatus::default(),
             waiting: HashMap::new(),
             status: pod.status.clone().unwrap_or_default(),
@@ -78,7 +82,7 @@ impl Handle {
         kubelet.shutdown.spawn(async move {
             // On shutdown containers go on running; the next start finds them.
             if shutdown.race(worker.run()).await.is_some() {
-                ended();
+                gone();
             }
         });
         handle
@@ -86,6 +90,10 @@ impl Handle {
 
     pub fn pod(&self) -> Arc<Pod> {
         self.desired.lock().pod.clone()
+    }
+
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
     }
 
     pub fn update(&self, pod: Arc<Pod>) {
@@ -145,6 +153,7 @@ struct Worker {
     changed: Arc<Notify>,
     stop: CancellationToken,
     hurry: Arc<Notify>,
+    ended: CancellationToken,
     objects: Objects,
     runtime: PodRuntimeStatus,
     waiting: HashMap<String, Waiting>,
@@ -194,6 +203,7 @@ impl Worker {
             self.wait().await;
         }
         self.terminate().await;
+        self.ended.cancel();
         self.wait_for_deletion().await;
         self.clean_up().await;
     }

@@ -16,6 +16,7 @@ use super::machine::Resources;
 use crate::eviction;
 use crate::kubelet::Kubelet;
 use crate::names::NODE_IMAGES_MAX;
+use crate::shutdown;
 
 /// Until the node is ready the state is looked at this often: everything waits for it.
 const STARTING: Duration = Duration::from_millis(100);
@@ -63,7 +64,14 @@ pub async fn run(client: client::Client, kubelet: Arc<Kubelet>) {
         }
         let delay = if ready && sent.is_some() { kubelet.config.timings.node_status } else { wait };
         wait = if ready { STARTING } else { (wait * 2).min(STARTING_MAX) };
-        tokio::time::sleep(delay).await;
+        // Whether the machine goes down is news for whoever schedules pods.
+        let turned = async {
+            match &kubelet.config.node_shutdown {
+                Some(settings) => settings.switch.turned().await,
+                None => std::future::pending().await,
+            }
+        };
+        let _ = tokio::time::timeout(delay, turned).await;
     }
 }
 
@@ -219,9 +227,9 @@ fn condition((kind, on, reason, message): Verdict, known: &Known, now: Timestamp
     }
 }
 
-/// The runtime and its network must be ready.
+/// The runtime and its network must be ready, and the machine stay up.
 async fn ready(kubelet: &Arc<Kubelet>) -> Verdict {
-    let problems: Vec<String> = match kubelet.runtime.status().await {
+    let mut problems: Vec<String> = match kubelet.runtime.status().await {
         Err(error) => vec![format!("container runtime is down: {error}")],
         Ok(status) => status
             .conditions
@@ -237,6 +245,9 @@ async fn ready(kubelet: &Arc<Kubelet>) -> Verdict {
             })
             .collect(),
     };
+    if kubelet.is_going_down() {
+        problems.push(shutdown::NODE_MESSAGE.to_owned());
+    }
     if problems.is_empty() {
         ("Ready", true, "KubeletReady", "kubelet is posting ready status".to_owned())
     } else {

@@ -4,8 +4,8 @@
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Inputs;
 use super::phase::{Phase, find, is_running, terminated_code};
+use super::{Inputs, PodFailure};
 use crate::pod::{PodExt as _, is_sidecar};
 
 /// A condition that goes away again.
@@ -18,6 +18,11 @@ type Verdict = (bool, &'static str, String);
 
 fn good() -> Verdict {
     (true, "", String::new())
+}
+
+/// The node itself ended the pod, for its own sake or because the machine goes down.
+fn by_the_node(failure: &PodFailure) -> bool {
+    [crate::eviction::EVICTED, crate::shutdown::TERMINATED].contains(&failure.reason.as_str())
 }
 
 /// All conditions, ours computed, in upstream's order: ours first, then those of others.
@@ -51,7 +56,7 @@ pub fn compute(
         pending.reason = Some(why.reason.clone());
         all.push(pending);
     }
-    if let Some(failure) = inputs.failure.filter(|f| f.reason == crate::eviction::EVICTED) {
+    if let Some(failure) = inputs.failure.filter(|f| by_the_node(f)) {
         let verdict = (true, "TerminationByKubelet", failure.message.clone());
         let before = old.iter().find(|c| c.type_ == DISRUPTION);
         all.push(condition(DISRUPTION, verdict, before, pod.metadata.generation, inputs));

@@ -66,9 +66,12 @@ impl Worker {
         if accepted {
             return None;
         }
-        let others = self.kubelet.active_pods(pod.uid());
-        let node = self.kubelet.node_view();
-        let failure = admission::admit(pod, &others, &node).err()?;
+        let judged = if self.kubelet.is_going_down() {
+            Err(admission::going_down())
+        } else {
+            admission::admit(pod, &self.kubelet.active_pods(pod.uid()), &self.kubelet.node_view())
+        };
+        let failure = judged.err()?;
         self.kubelet.events.pod(pod, Warning, &failure.reason, &failure.message);
         Some(PodFailure { message: format!("Pod was rejected: {}", failure.message), ..failure })
     }

@@ -11,6 +11,7 @@ use super::*;
 use crate::config::Config;
 use crate::kubelet::Kubelet;
 use crate::kubelet::Source;
+use crate::shutdown;
 
 struct Bench {
     fake: Arc<Fake>,
@@ -25,11 +26,15 @@ impl Bench {
     }
 
     fn with(client: Option<client::Client>) -> Self {
+        Self::configured(|config| config.client = client)
+    }
+
+    fn configured(configure: impl FnOnce(&mut Config)) -> Self {
         let (fake, root, shutdown) = (Arc::new(Fake::new()), tempfile::tempdir().expect("a folder"), Shutdown::new());
         fake.add_image("busybox:1");
         let mut config = Config::for_tests();
         config.root_dir = root.path().to_owned();
-        config.client = client;
+        configure(&mut config);
         let kubelet = crate::build(config, fake.clone(), fake.clone(), &shutdown).expect("a kubelet");
         let events = kubelet.clone();
         shutdown.spawn({
@@ -193,6 +198,48 @@ async fn a_pod_that_was_given_everything_starts_with_no_server_in_reach() {
             assert_eq!(bench.called("start_container"), 0, "without {missing:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn pods_end_in_order_when_the_machine_goes_down_and_no_new_ones_come() {
+    let grace = shutdown::Grace { total: Duration::from_secs(20), critical: Duration::from_secs(10) };
+    let switch = shutdown::Switch::default();
+    let settings = shutdown::Settings { grace, switch: switch.clone(), logind: false };
+    let bench = Bench::configured(|config| config.node_shutdown = Some(settings));
+    let pod = |uid: &str, priority: i32| -> Arc<Pod> {
+        let pod = json!({"metadata": {"name": uid, "namespace": "n", "uid": uid},
+            "spec": {"priority": priority, "containers": [container("a")]}});
+        Arc::new(serde_json::from_value(pod).expect("a pod"))
+    };
+    for (uid, priority) in [("critical", 2_000_000_000), ("plain", 0)] {
+        bench.kubelet.upsert(pod(uid, priority), Source::Api);
+        bench.until("running", |b| b.phase(uid) == "Running").await;
+    }
+    let loop_of_shutdown = tokio::spawn(shutdown::run(bench.kubelet.clone()));
+    switch.announce(true);
+    switch.drained().await;
+    let stops: Vec<String> = bench.fake.calls().into_iter().filter(|c| c.starts_with("stop_container")).collect();
+    // The critical pod has the first sandbox.
+    assert!(stops.len() == 2 && stops[0].contains("sandbox-1-a") && stops[1].contains("sandbox-0-a"), "{stops:?}");
+    for uid in ["plain", "critical"] {
+        let status = bench.kubelet.statuses.get(uid).expect("a status");
+        assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Terminated")), "{uid}");
+        assert_eq!(
+            status.message.as_deref(),
+            Some("Pod was terminated in response to imminent node shutdown."),
+            "{uid}"
+        );
+        let disrupted = status.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget");
+        assert_eq!(disrupted.and_then(|c| c.reason.as_deref()), Some("TerminationByKubelet"), "{uid}");
+    }
+    bench.kubelet.upsert(pod("late", 0), Source::Api);
+    let reason = |b: &Bench, uid: &str| b.kubelet.statuses.get(uid).and_then(|s| s.reason);
+    bench.until("refused", |b| reason(b, "late").as_deref() == Some("NodeShutdown")).await;
+
+    switch.announce(false);
+    bench.kubelet.upsert(pod("after", 0), Source::Api);
+    bench.until("running again", |b| b.phase("after") == "Running").await;
+    loop_of_shutdown.abort();
 }
 
 #[test]
