@@ -70,6 +70,11 @@ impl Fake {
         self.emit(id, EventKind::Exited);
     }
 
+    /// Notes a running container's end without telling of it.
+    pub fn note_exit(&self, id: &str, exit_code: i32) {
+        self.state.lock().end(id, exit_code);
+    }
+
     /// Lets a sandbox die, with all that is in it.
     pub fn kill_sandbox(&self, id: &str) {
         let ended = self.state.lock().end_sandbox(id);

@@ -13,9 +13,11 @@ use crate::kubelet::Kubelet;
 use crate::names;
 use crate::runtime::PodRuntimeStatus;
 
-/// containerd tells of an exit before its CRI part has noted it: ask again until it has.
+/// containerd tells of an exit before its CRI part has noted it, on a busy machine long before: ask again until it has,
+/// for nobody will tell a second time.
 const SETTLE_FIRST: Duration = Duration::from_millis(5);
-const SETTLE_MAX: Duration = Duration::from_secs(2);
+const SETTLE_STEP_MAX: Duration = Duration::from_secs(1);
+const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// Exits that a slow listener may miss before it has to ask.
 const EXITS: usize = 256;
 /// Before subscribing again after the stream broke.
@@ -77,18 +79,23 @@ impl Pleg {
         }
     }
 
-    /// The pod of a container that we have not seen: from its labels.
-    async fn look_up(&self, runtime: &dyn RuntimeService, id: &str) -> Option<String> {
+    /// The pod of a container that we have not seen: from its labels. `None`: it is not ours, or gone.
+    async fn look_up(&self, runtime: &dyn RuntimeService, id: &str) -> Result<Option<String>, cri::Error> {
         if let Some(uid) = self.owner(id) {
-            return Some(uid);
+            return Ok(Some(uid));
         }
         let labels = match runtime.container_status(id).await {
             Ok(status) => status.labels,
-            Err(_) => runtime.pod_sandbox_status(id).await.ok()?.labels,
+            Err(error) if error.is_not_found() => match runtime.pod_sandbox_status(id).await {
+                Ok(status) => status.labels,
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
         };
-        let uid = labels.get(names::POD_UID)?.clone();
+        let Some(uid) = labels.get(names::POD_UID).cloned() else { return Ok(None) };
         self.remember(id, &uid);
-        Some(uid)
+        Ok(Some(uid))
     }
 }
 
@@ -122,8 +129,14 @@ async fn deliver(kubelet: &Kubelet, event: &cri::Event) {
         // All else follows our own calls, whose results we read anyway.
         return;
     }
-    let Some(uid) = kubelet.pleg.look_up(&*kubelet.runtime, &event.container_id).await else {
-        return;
+    let uid = match kubelet.pleg.look_up(&*kubelet.runtime, &event.container_id).await {
+        Ok(Some(uid)) => uid,
+        Ok(None) => return,
+        Err(error) => {
+            // Whose it is cannot be told now, and the event comes but once.
+            tracing::warn!(container = event.container_id, %error, "the runtime did not say whose container ended");
+            return kubelet.notify_all();
+        }
     };
     if event.kind == EventKind::Exited {
         settle(&*kubelet.runtime, &event.container_id).await;
@@ -133,24 +146,26 @@ async fn deliver(kubelet: &Kubelet, event: &cri::Event) {
     kubelet.notify(&uid);
 }
 
-/// Waits until the runtime itself shows the exit.
+/// Waits until the runtime itself shows the exit. A container that ends at once may do so before its start is noted.
 async fn settle(runtime: &dyn RuntimeService, id: &str) {
     let started = tokio::time::Instant::now();
     let mut wait = SETTLE_FIRST;
-    while started.elapsed() < SETTLE_MAX {
-        let running = match runtime.container_status(id).await {
-            Ok(status) => status.state() == v1::ContainerState::ContainerRunning,
-            Err(error) if error.is_not_found() => match runtime.pod_sandbox_status(id).await {
-                Ok(sandbox) => sandbox.state() == v1::PodSandboxState::SandboxReady,
-                Err(_) => false,
-            },
-            Err(_) => false,
-        };
-        if !running {
-            return;
-        }
+    while started.elapsed() < SETTLE_MAX && !has_ended(runtime, id).await {
         tokio::time::sleep(wait).await;
-        wait *= 2;
+        wait = (wait * 2).min(SETTLE_STEP_MAX);
+    }
+}
+
+/// Also when the runtime does not answer: then the pod's worker finds out why.
+async fn has_ended(runtime: &dyn RuntimeService, id: &str) -> bool {
+    use v1::ContainerState::{ContainerCreated, ContainerRunning};
+    match runtime.container_status(id).await {
+        Ok(status) => !matches!(status.state(), ContainerCreated | ContainerRunning),
+        Err(error) if error.is_not_found() => match runtime.pod_sandbox_status(id).await {
+            Ok(sandbox) => sandbox.state() != v1::PodSandboxState::SandboxReady,
+            Err(_) => true,
+        },
+        Err(_) => true,
     }
 }
 
@@ -162,5 +177,43 @@ pub async fn relist(kubelet: Arc<Kubelet>) {
         ticks.tick().await;
         kubelet.notify_all();
         crate::gc::remove_orphans(&kubelet).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cri::fake::Fake;
+
+    use super::*;
+
+    /// A sandbox with one container that was not started yet.
+    async fn created(fake: &Fake) -> String {
+        let metadata = v1::PodSandboxMetadata { name: "p".into(), uid: "u".into(), ..Default::default() };
+        let sandbox = v1::PodSandboxConfig { metadata: Some(metadata), ..Default::default() };
+        let id = fake.run_pod_sandbox(sandbox.clone(), "").await.expect("a sandbox");
+        fake.add_image("busybox:1");
+        let container = v1::ContainerConfig {
+            metadata: Some(v1::ContainerMetadata { name: "a".into(), attempt: 0 }),
+            image: Some(v1::ImageSpec { image: "busybox:1".into(), ..Default::default() }),
+            ..Default::default()
+        };
+        fake.create_container(&id, container, sandbox).await.expect("a container")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exit_counts_when_the_runtime_has_noted_it() {
+        let fake = Arc::new(Fake::new());
+        let id = created(&fake).await;
+        let settling = tokio::spawn({
+            let (fake, id) = (fake.clone(), id.clone());
+            async move { settle(&*fake, &id).await }
+        });
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(!settling.is_finished(), "its start is not noted yet");
+        fake.start_container(&id).await.expect("it starts");
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(!settling.is_finished(), "it is still shown as running");
+        fake.note_exit(&id, 1);
+        tokio::time::timeout(2 * SETTLE_STEP_MAX, settling).await.expect("in time").expect("no panic");
     }
 }

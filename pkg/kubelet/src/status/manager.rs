@@ -150,8 +150,18 @@ async fn deliver(client: &client::Client, pod: &Pod, body: &Value) -> Result<(),
         Err(kube::Error::Api(status)) if status.code == 404 && pod.is_static() => {
             Err(Failure::Retry("its mirror pod is not there yet".to_owned()))
         }
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Err(Failure::Gone),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(Failure::Gone),
+        Err(kube::Error::Api(status)) if status.code == 409 && is_gone(&api, pod).await => Err(Failure::Gone),
         Err(error) => Err(Failure::Retry(error.to_string())),
+    }
+}
+
+/// Whether the server surely has this pod no more. A conflict alone does not tell: it may be with another writer.
+async fn is_gone(api: &Api<Pod>, pod: &Pod) -> bool {
+    match api.get_metadata_opt(pod.name()).await {
+        Ok(Some(there)) => there.metadata.uid.as_deref() != Some(pod.uid()),
+        Ok(None) => true,
+        Err(_) => false,
     }
 }
 
@@ -234,7 +244,8 @@ pub async fn confirm_deletion(client: &client::Client, pod: &Pod) -> bool {
     };
     match api.delete(pod.name(), &parameters).await {
         Ok(_) => true,
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => true,
+        Err(kube::Error::Api(status)) if status.code == 404 => true,
+        Err(kube::Error::Api(status)) if status.code == 409 && is_gone(&api, pod).await => true,
         Err(error) => {
             tracing::warn!(pod = pod.describe(), %error, "the pod's end was not confirmed; trying again");
             false
