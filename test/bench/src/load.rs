@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use crate::http::Target;
+use e2e::http::Target;
 use crate::report::Report;
 use crate::watches;
 

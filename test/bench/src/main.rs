@@ -3,7 +3,6 @@
 //! `bench api` loads the API server and the scheduler; `bench node` runs a whole node in namespaces of its own. Both
 //! write rows to a JSON file; `hack/bench` runs both. Nothing here is a test: no figure makes it fail.
 
-mod http;
 mod load;
 mod node;
 mod report;
@@ -16,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 
-use crate::http::Target;
+use e2e::http::Target;
 use crate::load::Size;
 use crate::report::Report;
 

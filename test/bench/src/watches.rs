@@ -12,7 +12,7 @@ use hyper::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::http::Target;
+use e2e::http::Target;
 use crate::load::until;
 use crate::node::rss_mb;
 use crate::report::Report;

@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod host;
 pub mod hosts;
+pub mod http;
 mod scenarios;
 
 pub use conformance::kubectl;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -55,6 +55,11 @@ impl Target {
         Ok(Self { name: name.to_owned(), authority: authority(url)?, token, tls: Arc::new(tls) })
     }
 
+    /// The same user at another server of the cluster, `HOST:PORT`.
+    pub fn at(&self, authority: &str) -> Self {
+        Self { authority: authority.to_owned(), ..self.clone() }
+    }
+
     pub async fn connect(&self) -> anyhow::Result<Connection> {
         let stream = TcpStream::connect(&self.authority).await.with_context(|| self.authority.clone())?;
         stream.set_nodelay(true)?;
@@ -91,11 +96,21 @@ impl Connection {
         Ok(tokio::time::timeout(LIMIT, answer).await.context("no answer in time")??)
     }
 
-    /// Sends, reads the whole answer, and fails unless it is a success.
-    pub async fn call(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
+    /// Sends, and reads the whole answer, whatever it is.
+    pub async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let answer = self.send(method, path, body.into()).await?;
         let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Sends, reads the whole answer, and fails unless it is a success.
+    pub async fn call(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Bytes> {
+        let (status, body) = self.exchange(method, path, body).await?;
         ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&body));
         Ok(body)
     }

@@ -1,0 +1,67 @@
+//! Several histories at a time: each lane is a process with namespaces, hosts and a folder of its own.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use e2e::{cluster, host};
+
+use crate::HistoryOptions;
+
+/// Set in the process of a lane.
+const LANE: &str = "CORACLE_CHAOS_LANE";
+/// Where the stand-ins for calls of the C library look for what is wrong, on each host.
+const FAULTS: &str = "/etc/coracle/faults";
+
+pub fn is_one() -> bool {
+    std::env::var_os(LANE).is_some()
+}
+
+/// Runs all histories, and answers whether all of them may be.
+pub fn run(options: &HistoryOptions) -> anyhow::Result<bool> {
+    let wrapper = wrapper()?;
+    let lanes = options.lanes.clamp(1, options.count.max(1));
+    let mut running = Vec::new();
+    for lane in 0..lanes {
+        let count = (options.count + lanes - 1 - lane) / lanes;
+        // Every lane has a run of seeds.
+        let before: u64 = (0..lane).map(|lane| (options.count + lanes - 1 - lane) / lanes).sum();
+        let child = Command::new(std::env::current_exe()?)
+            .arg("histories")
+            .args(["--seed", &(options.seed + before).to_string(), "--count", &count.to_string()])
+            .args(["--duration", &options.duration.to_string()])
+            .arg("--keep")
+            .arg(std::path::absolute(&options.keep)?)
+            .env(LANE, lane.to_string())
+            .env("CORACLE_WORK_DIR", format!("chaos-{lane}"))
+            .env("CORACLE_BINARY", &wrapper)
+            .spawn()
+            .context("a lane starts")?;
+        running.push(child);
+    }
+    let mut good = true;
+    for mut lane in running {
+        good &= lane.wait()?.success();
+    }
+    Ok(good)
+}
+
+/// A script that starts the server under test with the stand-ins before its C library.
+fn wrapper() -> anyhow::Result<PathBuf> {
+    let binary = std::path::absolute(cluster::binary())?;
+    let program = std::env::current_exe()?;
+    let library = program.parent().unwrap_or(Path::new("/")).join("libpreload.so");
+    for file in [&binary, &library] {
+        ensure!(file.exists(), "{} is missing: run test/chaos/run, which builds it", file.display());
+    }
+    let folder = host::repository().join("build/chaos");
+    std::fs::create_dir_all(&folder)?;
+    let path = std::path::absolute(folder.join("coracle"))?;
+    let mut file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
+    let (binary, library) = (binary.display(), library.display());
+    write!(file, "#!/bin/sh\nCORACLE_FAULTS={FAULTS} LD_PRELOAD={library} exec {binary} \"$@\"\n")?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
