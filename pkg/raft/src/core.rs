@@ -15,14 +15,14 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::complete::complete;
+use crate::batch::Batches;
 use crate::config::{Config, ProposeError};
 use crate::identity::Identity;
 use crate::log::LogStore;
 use crate::machine::Machine;
 use crate::peer::{Link, Links, wire};
 use crate::rounds::Rounds;
-use crate::types::{Command, PeerNode, Response, TypeConfig};
+use crate::types::{PeerNode, TypeConfig};
 
 const PERMIT_BYTES: usize = 1024;
 /// A write or a change of members waits so long for a leader.
@@ -39,6 +39,7 @@ pub(crate) struct Core {
     pub(crate) log: LogStore,
     pub(crate) identity: Arc<Identity>,
     pub(crate) links: Option<Arc<Links>>,
+    batches: Arc<Batches>,
     /// In units of [`PERMIT_BYTES`].
     pub(crate) proposals: Arc<Semaphore>,
     proposals_max: u32,
@@ -83,6 +84,7 @@ impl Core {
             log,
             identity,
             links,
+            batches: Arc::default(),
             proposals: Arc::new(Semaphore::new(config.proposals_bytes_max as usize / PERMIT_BYTES)),
             proposals_max: config.proposals_bytes_max / PERMIT_BYTES as u32,
             timeout: config.proposal_timeout,
@@ -218,16 +220,10 @@ impl Core {
     /// Writes an encoded transaction as the leader. Gives the index of its entry with what became of it.
     pub(crate) async fn propose_here(&self, transaction: Bytes) -> Result<(u64, Outcome), ProposeError> {
         self.log.admit(transaction.len() as u64).map_err(ProposeError::Disk)?;
-        let raft = self.raft.clone();
-        let writing = complete(async move { raft.client_write(Command(transaction)).await });
-        match timeout(self.timeout, writing).await {
-            Ok(Ok(written)) => match written.data {
-                Response::Outcome(outcome) => Ok((written.log_id.index(), outcome)),
-                Response::Nothing => {
-                    Err(ProposeError::Stopped("a transaction was applied as something else".to_owned()))
-                }
-            },
-            Ok(Err(error)) => Err(write_error(error)),
+        let answer = self.batches.propose(&self.raft, transaction, self.alone.load(Ordering::Acquire));
+        match timeout(self.timeout, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ProposeError::Stopped("it is shutting down".to_owned())),
             Err(_) => Err(ProposeError::Timeout),
         }
     }

@@ -33,6 +33,7 @@
 //! - **No lease reads.** A read index costs a round trip that all readers share; a lease would trust that no process is
 //!   ever stopped between looking at its clock and answering.
 
+mod batch;
 mod caretaker;
 mod checkpoint;
 mod complete;
