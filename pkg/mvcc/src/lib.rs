@@ -12,6 +12,7 @@
 //! Start reading at [`Store::apply`]; then [`Map`](map::Map), [`Snapshot`] and [`Watcher`].
 
 mod codec;
+mod digest;
 mod feed;
 mod map;
 mod record;
@@ -22,6 +23,7 @@ mod store;
 mod transaction;
 
 pub use codec::Malformed;
+pub use digest::Digest;
 pub use feed::{WatchEnd, Watcher};
 pub use record::{Event, EventKind, Record};
 pub use revision::Revision;

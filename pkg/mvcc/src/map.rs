@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Record;
+use crate::{Digest, Record};
 
 /// Most records in a leaf and children in a branch. Copying a shared leaf touches each record's count, so leaves are
 /// kept small.
@@ -15,6 +15,9 @@ const WIDTH: usize = if cfg!(test) { 4 } else { 32 };
 #[derive(Clone, Default)]
 pub(crate) struct Map {
     root: Option<Arc<Node>>,
+    /// Of all records.
+    digest: Digest,
+    bytes: u64,
 }
 
 #[derive(Clone)]
@@ -43,6 +46,16 @@ impl Map {
         self.root.as_ref().map_or(0, |root| root.len())
     }
 
+    /// The sum of the records' digests.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Memory that the records hold, roughly.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Record>> {
         let mut node = self.root.as_deref()?;
         loop {
@@ -57,6 +70,21 @@ impl Map {
 
     /// Puts `record` under its key and returns what was there.
     pub(crate) fn insert(&mut self, record: Arc<Record>) -> Option<Arc<Record>> {
+        self.digest += record.digest();
+        self.bytes += record.weight() as u64;
+        let previous = self.insert_node(record);
+        self.forget(previous.as_deref());
+        previous
+    }
+
+    fn forget(&mut self, record: Option<&Record>) {
+        if let Some(record) = record {
+            self.digest -= record.digest();
+            self.bytes -= record.weight() as u64;
+        }
+    }
+
+    fn insert_node(&mut self, record: Arc<Record>) -> Option<Arc<Record>> {
         let Some(root) = &mut self.root else {
             self.root = Some(Arc::new(Node::Leaf(vec![record])));
             return None;
@@ -84,6 +112,7 @@ impl Map {
             let only = children[0].node.clone();
             *root = only;
         }
+        self.forget(removed.as_deref());
         removed
     }
 
@@ -233,6 +262,33 @@ fn merge_around(children: &mut Vec<Child>, at: usize) {
         }
         // Siblings are of one height.
         _ => unreachable!("a leaf beside a branch"),
+    }
+}
+
+/// What is left of maps that nobody needs any more. To free a large one at once would hold up whoever does it.
+#[derive(Default)]
+pub(crate) struct Garbage(Vec<Arc<Node>>);
+
+impl Garbage {
+    pub(crate) fn add(&mut self, map: Map) {
+        self.0.extend(map.root);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Frees at most so many nodes, and the records of which each leaf has at most [`WIDTH`]. Says how many it freed.
+    pub(crate) fn free(&mut self, nodes_max: usize) -> usize {
+        for freed in 0..nodes_max {
+            let Some(node) = self.0.pop() else { return freed };
+            // What another map still has is left to it.
+            if let Some(Node::Branch { children, .. }) = Arc::into_inner(node) {
+                self.0.extend(children.into_iter().map(|child| child.node));
+            }
+        }
+        nodes_max
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::Revision;
 use crate::codec::{Malformed, Reader, put_bytes};
+use crate::{Digest, Revision};
 
 /// One version of one key. Immutable, shared by the live state, snapshots, the change ring and every reader.
 pub struct Record {
@@ -18,6 +18,7 @@ pub struct Record {
     body: Bytes,
     create_revision: Revision,
     mod_revision: Revision,
+    digest: Digest,
     extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
@@ -40,7 +41,7 @@ impl Record {
             buffer.extend_from_slice(part);
         }
         let buffer = Bytes::from(buffer);
-        Self {
+        let mut record = Self {
             body: buffer.slice(start..),
             buffer,
             key_length: key.len() as u32,
@@ -48,8 +49,27 @@ impl Record {
             stamp_at: head.len() as u32,
             create_revision,
             mod_revision,
+            digest: Digest::default(),
             extension: OnceLock::new(),
-        }
+        };
+        record.digest = record.digest_now();
+        record
+    }
+
+    fn digest_now(&self) -> Digest {
+        let lengths = u64::from(self.key_length) << 32 | u64::from(self.attributes_length);
+        let stamp_and_creation = u64::from(self.stamp_at).rotate_left(32) ^ self.create_revision.get();
+        Digest::of([lengths, stamp_and_creation, self.mod_revision.get()], &self.buffer)
+    }
+
+    /// The hash of all that the record is, made when it was written.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether the record still is what it was when it was written: memory may fail.
+    pub fn is_intact(&self) -> bool {
+        self.digest_now() == self.digest
     }
 
     /// The same object carrying another revision: what a deletion shows.
@@ -228,6 +248,19 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(Record::decode(b"/k", Bytes::copy_from_slice(&bytes[..cut])).is_err());
         }
+    }
+
+    #[test]
+    fn a_record_whose_memory_failed_is_not_intact() {
+        let good = record(9);
+        assert!(good.is_intact());
+        let (key, attributes) = (good.key().to_vec(), good.attributes().to_vec());
+        let parts = Parts { key: &key, attributes: &attributes, head: b"{\"rv\":\"", tail: b"\"]" };
+        let mut flipped = Record::stamped(parts, Revision::new(3), Revision::new(9));
+        flipped.digest = good.digest();
+        assert!(!flipped.is_intact());
+        assert_ne!(record(10).digest(), good.digest());
+        assert_eq!(record(9).digest(), good.digest());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::map::{Iter, Map};
-use crate::{Record, Revision};
+use crate::{Digest, Record, Revision};
 
 /// The whole state at one revision. Cheap to take, cheap to clone, never changes.
 #[derive(Clone)]
@@ -29,6 +29,16 @@ impl Snapshot {
             map.remove(key.as_ref());
         }
         Self { map, revision: Revision::new(revision.max(self.revision.get())) }
+    }
+
+    /// The hash of the state's content: equal for equal states, whatever brought them about.
+    pub fn digest(&self) -> Digest {
+        self.map.digest()
+    }
+
+    /// Memory that the records hold, roughly.
+    pub fn bytes(&self) -> u64 {
+        self.map.bytes()
     }
 
     /// How many keys there are in all.

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::feed::Feed;
-use crate::map::Map;
+use crate::map::{Garbage, Map};
 use crate::record::Parts;
 use crate::ring::Ring;
 use crate::{
-    Event, EventKind, Operation, Outcome, Precondition, Record, Revision, Snapshot, Transaction, WatchEnd, Watcher,
+    Digest, Event, EventKind, Operation, Outcome, Precondition, Record, Revision, Snapshot, Transaction, WatchEnd,
+    Watcher,
 };
 
 /// How much of the past is kept.
@@ -61,6 +62,8 @@ pub enum OutOfRange {
 pub struct Statistics {
     /// Live keys.
     pub keys: usize,
+    /// Memory that the newest versions of all keys hold, roughly.
+    pub bytes: u64,
     /// Events in the ring.
     pub ring_events: usize,
     /// Memory that the ring holds.
@@ -70,6 +73,11 @@ pub struct Statistics {
     /// Open watches.
     pub watchers: usize,
 }
+
+/// Events that one write lets go of at most.
+const EVENTS_A_STEP: usize = 64;
+/// Nodes of states let go that one write frees at most.
+const NODES_A_STEP: usize = 4;
 
 /// The state machine. All of it is in memory; what makes it durable is the caller's log and checkpoint.
 pub struct Store {
@@ -85,6 +93,8 @@ struct State {
     revision: Revision,
     ring: Ring,
     pins: VecDeque<Pin>,
+    /// Pinned states that were let go, freed step by step.
+    garbage: Garbage,
     /// Bytes of versions that were overwritten or deleted, ever.
     retired_bytes: u64,
 }
@@ -99,8 +109,14 @@ impl Store {
     /// An empty store.
     pub fn new(limits: Limits) -> Arc<Self> {
         let revision = Revision::FIRST;
-        let state =
-            State { map: Map::default(), revision, ring: Ring::new(revision), pins: VecDeque::new(), retired_bytes: 0 };
+        let state = State {
+            map: Map::default(),
+            revision,
+            ring: Ring::new(revision),
+            pins: VecDeque::new(),
+            garbage: Garbage::default(),
+            retired_bytes: 0,
+        };
         Arc::new(Self {
             state: RwLock::new(state),
             published: AtomicU64::new(revision.get()),
@@ -125,12 +141,17 @@ impl Store {
 
     fn replace(&self, map: Map, revision: Revision) {
         let mut state = self.state.write();
-        state.map = map;
+        let old = (
+            std::mem::replace(&mut state.map, map),
+            std::mem::replace(&mut state.ring, Ring::new(revision)),
+            std::mem::take(&mut state.pins),
+        );
         state.revision = revision;
-        state.ring = Ring::new(revision);
-        state.pins.clear();
         self.published.store(revision.get(), Ordering::Release);
         self.feed.end_all(WatchEnd::Lagged);
+        drop(state);
+        // Freeing a whole state takes a while, and readers need not wait for it.
+        drop(old);
     }
 
     /// Applies one committed transaction. Deterministic: equal stores given equal transactions stay equal.
@@ -157,9 +178,10 @@ impl Store {
         Outcome::Committed(events)
     }
 
-    /// Gives up what exceeds the limits; a few events for each that came, so no write pays for many.
+    /// Gives up what exceeds the limits; a few events and nodes for each write that came, so no write pays for many.
     fn compact(&self, state: &mut State, now: Instant) {
-        for _ in 0..64 {
+        state.garbage.free(NODES_A_STEP);
+        for _ in 0..EVENTS_A_STEP {
             let Some(event) = state.ring.pop_excess(self.limits.ring_bytes_max, self.limits.ring_age_max, now) else {
                 break;
             };
@@ -172,7 +194,9 @@ impl Store {
             if !excess {
                 break;
             }
-            state.pins.pop_front();
+            if let Some(pin) = state.pins.pop_front() {
+                state.garbage.add(pin.snapshot.map);
+            }
         }
     }
 
@@ -224,6 +248,27 @@ impl Store {
         }
         snapshot.revision = Revision::new(revision);
         Ok(snapshot)
+    }
+
+    /// The hash of the state as it was at a revision.
+    pub fn digest_at(&self, revision: u64) -> Result<Digest, OutOfRange> {
+        let state = self.state.read();
+        if revision > state.revision.get() {
+            return Err(OutOfRange::Future { current: state.revision });
+        }
+        if revision < state.ring.floor().get() {
+            return Err(OutOfRange::Compacted { floor: state.ring.floor() });
+        }
+        let mut digest = state.map.digest();
+        for event in state.ring.after(revision) {
+            if event.kind != EventKind::Deleted {
+                digest -= event.record.digest();
+            }
+            if let Some(previous) = &event.previous {
+                digest += previous.digest();
+            }
+        }
+        Ok(digest)
     }
 
     /// Keeps a snapshot at hand for [`snapshot_at`](Self::snapshot_at), since a paged read will go on from it.
@@ -282,6 +327,7 @@ impl Store {
         let state = self.state.read();
         Statistics {
             keys: state.map.len(),
+            bytes: state.map.bytes(),
             ring_events: state.ring.len(),
             ring_bytes: state.ring.bytes(),
             pins: state.pins.len(),
@@ -327,3 +373,7 @@ impl State {
         Some(Arc::new(event))
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -1,14 +1,20 @@
 //! The state on disk: what a restart begins with, before it applies the log again.
 //!
 //! All changes since the last checkpoint and the applied index go in with one redb transaction. It runs behind the log
-//! and off the path of writes; if it fails it is tried again later, and the log is kept so much longer.
+//! and off the path of writes; if it fails it is tried again later, and the log is kept so much longer. A whole state goes
+//! into a new file, in steps, which then takes the old one's name: that of another member, and the own one when most of
+//! the file is free pages.
+//!
+//! Each record is kept with its digest, and a seal beside the applied index says how many records there are and what their
+//! digests come to. redb checks its pages only after a crash; this finds whatever else changed on disk at the next start.
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mvcc::Record;
+use mvcc::{Digest, Record, Snapshot};
 use parking_lot::Mutex;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -20,6 +26,12 @@ const FILE: &str = "state.redb";
 const NEW_FILE: &str = "state.redb.new";
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const STATE: &str = "state";
+const SEAL: &str = "seal";
+/// A step of writing a whole state ends with the record that reaches one of these: it is synced as one, and the log's syncs
+/// wait for it.
+const STEP_RECORDS: usize = 1024;
+const STEP_BYTES: usize = 4 << 20;
 /// The state is in memory: redb only needs enough to write.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -76,6 +88,23 @@ macro_rules! from_redb {
 
 from_redb!(DatabaseError, TransactionError, TableError, StorageError, CommitError, SetDurabilityError);
 
+/// What a checkpoint holds.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    pub(crate) meta: Meta,
+    pub(crate) records: Vec<Record>,
+    /// Written by a version that kept no digests: it has to be written anew.
+    pub(crate) unsealed: bool,
+}
+
+/// What writing a whole state took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Steps {
+    pub(crate) count: usize,
+    /// Records of the largest.
+    pub(crate) records_max: usize,
+}
+
 /// The database. One writer at a time.
 pub(crate) struct Checkpoint {
     disk: Arc<dyn Disk>,
@@ -95,44 +124,52 @@ impl Checkpoint {
     }
 
     /// Reads everything.
-    pub(crate) fn load(&self) -> Result<(Meta, Vec<Record>), CheckpointError> {
+    pub(crate) fn load(&self) -> Result<Loaded, CheckpointError> {
         let database = self.database.lock();
-        let Some(database) = &*database else { return Ok((Meta::default(), Vec::new())) };
-        let transaction = database.begin_read()?;
-        let meta = match transaction.open_table(META)?.get("state")? {
-            Some(bytes) => postcard::from_bytes(bytes.value()).map_err(|error| damaged(&error))?,
-            None => Meta::default(),
-        };
+        let Some(database) = &*database else { return Ok(Loaded::default()) };
         let mut records = Vec::new();
-        for row in transaction.open_table(OBJECTS)?.iter()? {
-            let (key, value) = row?;
-            let value = Bytes::copy_from_slice(value.value());
-            records.push(Record::decode(key.value(), value).map_err(|error| damaged(&error))?);
-        }
-        Ok((meta, records))
+        let (meta, sealed) = guarded(|| {
+            read(database, |_, record| {
+                records.push(record.map_err(CheckpointError::Damaged)?);
+                Ok(())
+            })
+        })?;
+        Ok(Loaded { meta, records, unsealed: !sealed })
     }
 
-    /// Adds changes. All or nothing, durable on return.
-    pub(crate) fn write(&self, meta: &Meta, changes: &Changes) -> Result<(), CheckpointError> {
-        let mut buffer = Vec::new();
-        self.commit(meta, false, |table| {
-            // In order of keys: pages next to each other are touched once.
-            let mut keys: Vec<_> = changes.keys().collect();
-            keys.sort_unstable();
-            for key in keys {
-                match &changes[key] {
-                    Some(record) => {
-                        buffer.clear();
-                        record.encode(&mut buffer);
-                        table.insert(&**key, &*buffer)?;
-                    }
-                    None => {
-                        table.remove(&**key)?;
+    /// Adds changes, of which `state` is the outcome. All or nothing, durable on return.
+    pub(crate) fn write(&self, meta: &Meta, changes: &Changes, state: &Snapshot) -> Result<(), CheckpointError> {
+        let mut database = self.database.lock();
+        #[cfg(test)]
+        if self.disk.bug() == Some(crate::disk::Bug::AppliedApart) {
+            let mut transaction = usable(&mut database, &*self.disk)?.begin_write()?;
+            commit(&mut transaction, Some((meta, state)), |_| Ok(()))?;
+            transaction.commit()?;
+        }
+        let result = (|| {
+            let mut transaction = usable(&mut database, &*self.disk)?.begin_write()?;
+            let mut buffer = Vec::new();
+            commit(&mut transaction, Some((meta, state)), |table| {
+                // In order of keys: pages next to each other are touched once.
+                let mut keys: Vec<_> = changes.keys().collect();
+                keys.sort_unstable();
+                for key in keys {
+                    match &changes[key] {
+                        Some(record) => insert(table, record, &mut buffer)?,
+                        None => {
+                            table.remove(&**key)?;
+                        }
                     }
                 }
-            }
-            Ok(())
-        })
+                Ok(())
+            })?;
+            Ok(transaction.commit()?)
+        })();
+        if result.is_err() {
+            // After a failed write redb wants to be opened again.
+            *database = None;
+        }
+        result
     }
 
     /// What a member with the planted bug takes over from another.
@@ -144,53 +181,18 @@ impl Checkpoint {
         }
     }
 
-    /// Replaces everything.
-    pub(crate) fn replace(&self, meta: &Meta, snapshot: &mvcc::Snapshot) -> Result<(), CheckpointError> {
-        let mut buffer = Vec::new();
-        self.commit(meta, true, |table| {
-            for record in snapshot.range(b"", None) {
-                buffer.clear();
-                record.encode(&mut buffer);
-                table.insert(record.key(), &*buffer)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn commit(
-        &self,
-        meta: &Meta,
-        anew: bool,
-        fill: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), redb::StorageError>,
-    ) -> Result<(), CheckpointError> {
+    /// Puts a new file in the place of what is there. All or nothing, durable on return.
+    pub(crate) fn replace(&self, meta: &Meta, state: &Snapshot) -> Result<Steps, CheckpointError> {
+        // Others wait that would write to the old file; reading and writing the state does not come here.
         let mut database = self.database.lock();
-        #[cfg(test)]
-        if self.disk.bug() == Some(crate::disk::Bug::AppliedApart) {
-            let transaction = usable(&mut database, &*self.disk)?.begin_write()?;
-            let bytes = postcard::to_allocvec(meta).map_err(|error| damaged(&error))?;
-            transaction.open_table(META)?.insert("state", &*bytes)?;
-            transaction.commit()?;
-        }
-        let result = (|| {
-            let mut transaction = usable(&mut database, &*self.disk)?.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
-            // Keys and bodies are chosen by users: commits must not be confused by what looks like a checksum. It also
-            // makes the next start quick after a crash.
-            transaction.set_quick_repair(true);
-            if anew {
-                transaction.delete_table(OBJECTS)?;
-            }
-            fill(&mut transaction.open_table(OBJECTS)?)?;
-            let bytes = postcard::to_allocvec(meta).map_err(|error| damaged(&error))?;
-            transaction.open_table(META)?.insert("state", &*bytes)?;
-            transaction.commit()?;
-            Ok(())
-        })();
-        if result.is_err() {
-            // After a failed write redb wants to be opened again.
-            *database = None;
-        }
-        result
+        let steps = fill(&*self.disk, meta, state).inspect_err(|_| {
+            // It would only take space, which may be what is missing.
+            let _ = self.disk.remove(NEW_FILE);
+        })?;
+        *database = None;
+        self.disk.rename(NEW_FILE, FILE)?;
+        self.disk.sync()?;
+        Ok(steps)
     }
 
     /// Closes the file.
@@ -204,18 +206,150 @@ impl Checkpoint {
     }
 }
 
+/// Fills a new file with a state, a few records at a time.
+fn fill(disk: &dyn Disk, meta: &Meta, state: &Snapshot) -> Result<Steps, CheckpointError> {
+    let database = new_file(disk)?;
+    let (mut after, mut buffer, mut steps) = (None::<Bytes>, Vec::new(), Steps::default());
+    loop {
+        let (mut records, mut bytes, mut last) = (0, 0, None);
+        let mut transaction = database.begin_write()?;
+        let mut rest = state.range(b"", after.as_deref());
+        commit(&mut transaction, None, |table| {
+            for record in rest.by_ref().take(STEP_RECORDS) {
+                insert(table, &record, &mut buffer)?;
+                records += 1;
+                bytes += buffer.len();
+                last = Some(record.key_bytes());
+                if bytes >= STEP_BYTES {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+        let done = rest.next().is_none();
+        if done {
+            commit(&mut transaction, Some((meta, state)), |_| Ok(()))?;
+        }
+        transaction.commit()?;
+        steps = Steps { count: steps.count + 1, records_max: steps.records_max.max(records) };
+        if done {
+            return Ok(steps);
+        }
+        after = last;
+    }
+}
+
+/// Adds to a transaction, with the seal of the state if it is whole then.
+fn commit(
+    transaction: &mut redb::WriteTransaction,
+    whole: Option<(&Meta, &Snapshot)>,
+    fill: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), redb::StorageError>,
+) -> Result<(), CheckpointError> {
+    transaction.set_durability(Durability::Immediate)?;
+    // Keys and bodies are chosen by users: commits must not be confused by what looks like a checksum. It also makes the
+    // next start quick after a crash.
+    transaction.set_quick_repair(true);
+    fill(&mut transaction.open_table(OBJECTS)?)?;
+    if let Some((meta, state)) = whole {
+        let bytes = postcard::to_allocvec(meta).map_err(|error| damaged(&error))?;
+        let seal = seal(&bytes, state.digest(), state.len() as u64);
+        let mut table = transaction.open_table(META)?;
+        table.insert(STATE, &*bytes)?;
+        table.insert(SEAL, &*seal)?;
+    }
+    Ok(())
+}
+
+fn insert(
+    table: &mut redb::Table<'_, &[u8], &[u8]>,
+    record: &Record,
+    buffer: &mut Vec<u8>,
+) -> Result<(), redb::StorageError> {
+    buffer.clear();
+    record.encode(buffer);
+    buffer.extend_from_slice(&record.digest().to_bytes());
+    table.insert(record.key(), &**buffer)?;
+    Ok(())
+}
+
+/// The digest of all records, their number, and what makes both belong to the applied index and the members.
+fn seal(meta: &[u8], digest: Digest, records: u64) -> Vec<u8> {
+    let bytes = digest.to_bytes();
+    let check = Digest::of([records, 0, 0], &[&bytes, meta].concat());
+    [&bytes[..], &records.to_le_bytes(), &check.to_bytes()].concat()
+}
+
+/// Shows every record with its key, or what is wrong with it, to `visit`; then checks that they are all there. Says
+/// whether they have digests.
+pub(crate) fn read(
+    database: &Database,
+    mut visit: impl FnMut(&[u8], Result<Record, String>) -> Result<(), CheckpointError>,
+) -> Result<(Meta, bool), CheckpointError> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(META)?;
+    let bytes = table.get(STATE)?.map(|bytes| bytes.value().to_vec());
+    let found = table.get(SEAL)?.map(|bytes| bytes.value().to_vec());
+    let (mut digest, mut records) = (Digest::default(), 0_u64);
+    for row in transaction.open_table(OBJECTS)?.iter()? {
+        let (key, value) = row?;
+        let record = unseal(key.value(), value.value(), found.is_some());
+        if let Ok(record) = &record {
+            digest += record.digest();
+        }
+        records += 1;
+        visit(key.value(), record)?;
+    }
+    let meta = match &bytes {
+        Some(bytes) => postcard::from_bytes(bytes).map_err(|error| damaged(&error))?,
+        None if records > 0 || found.is_some() => {
+            return Err(CheckpointError::Damaged("it does not say which entry was applied last".to_owned()));
+        }
+        None => Meta::default(),
+    };
+    match found {
+        Some(found) if found != seal(&bytes.unwrap_or_default(), digest, records) => Err(CheckpointError::Damaged(
+            format!("its {records} records are not those that were written with the applied index"),
+        )),
+        found => Ok((meta, found.is_some())),
+    }
+}
+
+fn unseal(key: &[u8], value: &[u8], sealed: bool) -> Result<Record, String> {
+    let named = |what: &dyn std::fmt::Display| format!("the record of {}: {what}", String::from_utf8_lossy(key));
+    let at = if sealed { value.len().saturating_sub(Digest::BYTES) } else { value.len() };
+    let (value, digest) = value.split_at(at);
+    let record = Record::decode(key, Bytes::copy_from_slice(value)).map_err(|error| named(&error))?;
+    match Digest::from_bytes(digest) {
+        Some(digest) if digest == record.digest() => Ok(record),
+        None if !sealed => Ok(record),
+        _ => Err(named(&"it does not match its checksum")),
+    }
+}
+
+/// redb trusts its pages: one that is damaged may make it panic, which is damage all the same.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, CheckpointError>) -> Result<T, CheckpointError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(CheckpointError::Damaged("a page of it makes no sense".to_owned())))
+}
+
 fn open(disk: &dyn Disk) -> Result<Database, CheckpointError> {
     if !Checkpoint::exists(disk)? {
         make(disk)?;
     }
-    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(RedbFile(disk.open(FILE, false)?))?)
+    let file = RedbFile(disk.open(FILE, false)?);
+    guarded(|| Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)?))
+}
+
+/// An empty database that has not its name yet.
+fn new_file(disk: &dyn Disk) -> Result<Database, CheckpointError> {
+    let file = disk.open(NEW_FILE, true)?;
+    file.set_len(0)?;
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(RedbFile(file))?)
 }
 
 /// Makes an empty database. It gets its name when it is whole: a start that is cut short leaves none.
 fn make(disk: &dyn Disk) -> Result<(), CheckpointError> {
-    let file = disk.open(NEW_FILE, true)?;
-    file.set_len(0)?;
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(RedbFile(file))?;
+    let database = new_file(disk)?;
     let transaction = database.begin_write()?;
     transaction.open_table(OBJECTS)?;
     transaction.open_table(META)?;

@@ -14,7 +14,7 @@ use openraft::{EntryPayload, OptionalSend};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use crate::checkpoint::{Changes, Checkpoint, CheckpointError, Meta};
+use crate::checkpoint::{Changes, Checkpoint, CheckpointError, Loaded, Meta};
 use crate::types::{
     Command, LogId, Membership, PeerNode, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
@@ -57,8 +57,11 @@ struct State {
 impl Machine {
     /// Fills the store from the checkpoint.
     pub(crate) fn open(store: Arc<Store>, checkpoint: Checkpoint, due_bytes: u64) -> Result<Self, CheckpointError> {
-        let (meta, records) = checkpoint.load()?;
+        let Loaded { meta, records, unsealed } = checkpoint.load()?;
         store.restore(meta.revision, records);
+        if unsealed && meta.applied.is_some() {
+            checkpoint.replace(&meta, &store.snapshot())?;
+        }
         let durable = SnapshotMeta { last_log_id: meta.applied, last_membership: meta.membership.clone() };
         let state = State {
             applied: meta.applied,
@@ -127,7 +130,7 @@ impl Machine {
     /// Writes the changes since the last checkpoint. Blocks on the disk. False when there were none.
     pub(crate) fn write_checkpoint(&self) -> Result<bool, CheckpointError> {
         let _writing = self.shared.writing.lock();
-        let (meta, changes, bytes) = {
+        let (meta, changes, bytes, snapshot) = {
             let mut state = self.shared.state.lock();
             if state.applied == state.durable.last_log_id {
                 return Ok(false);
@@ -137,9 +140,14 @@ impl Machine {
                 membership: state.membership.clone(),
                 revision: self.shared.store.revision().get(),
             };
-            (meta, std::mem::take(&mut state.changes), std::mem::take(&mut state.bytes))
+            let snapshot = self.shared.store.snapshot();
+            (meta, std::mem::take(&mut state.changes), std::mem::take(&mut state.bytes), snapshot)
         };
-        let result = self.shared.checkpoint.write(&meta, &changes);
+        let checkpoint = &self.shared.checkpoint;
+        let result = match is_sparse(checkpoint.size(), snapshot.bytes()) {
+            true => checkpoint.replace(&meta, &snapshot).map(|_| ()),
+            false => checkpoint.write(&meta, &changes, &snapshot),
+        };
         let mut state = self.shared.state.lock();
         match result {
             Ok(()) => {
@@ -199,6 +207,16 @@ impl Machine {
         let state = self.shared.state.lock();
         SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() }
     }
+}
+
+/// Below this a file of free pages bothers nobody.
+const SPARSE_BYTES_MIN: u64 = 64 << 20;
+/// How much larger than the state the file may be. One that only grew is about twice as large.
+const SPARSE_FACTOR: u64 = 4;
+
+/// Whether a checkpoint file is mostly free pages, which many deletions leave, and better written anew.
+fn is_sparse(file_bytes: u64, state_bytes: u64) -> bool {
+    file_bytes > SPARSE_BYTES_MIN && file_bytes / SPARSE_FACTOR > state_bytes
 }
 
 impl State {
@@ -306,5 +324,24 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let shared = &self.machine.shared;
         let state = shared.state.lock();
         Ok(Snapshot { meta: state.durable.clone(), snapshot: shared.store.snapshot() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_anew_when_most_of_it_is_free() {
+        for (file, state, expected) in [
+            (10 << 20, 0, false),
+            (64 << 20, 0, false),
+            (65 << 20, 0, true),
+            (100 << 20, 24 << 20, true),
+            (100 << 20, 25 << 20, false),
+            (u64::MAX, u64::MAX, false),
+        ] {
+            assert_eq!(is_sparse(file, state), expected, "{file} bytes for {state}");
+        }
     }
 }

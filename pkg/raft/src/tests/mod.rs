@@ -3,6 +3,7 @@
 mod chaos;
 mod cluster;
 mod crash;
+mod damage;
 mod disk_full;
 mod disk_stuck;
 mod dropped_calls;
