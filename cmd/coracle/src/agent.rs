@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::certificates::Kept;
 use crate::door::{self, Door};
 use crate::options::{AgentOptions, NetworkOptions};
-use crate::{identity, loops, node};
+use crate::{identity, loops, node, service};
 
 /// How long a start waits for servers if it could do without them.
 const SERVERS_PATIENCE: Duration = Duration::from_secs(5);
@@ -84,11 +84,17 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
     let plan = node::Plan::check(&site).await?;
     let folder = folder(&options.common.data_dir)?;
     let (door, config, credentials, leaf) = join(&options.server, &token, &folder, &node_name).await?;
+    if let Some(own) = options.node.flannel_backend.as_ref().filter(|own| **own != config.flannel_backend) {
+        bail!(
+            "--flannel-backend is {own}, the cluster has {}: leave it out, agents learn it from the servers",
+            config.flannel_backend
+        );
+    }
     site.options.network.cluster_cidr = config.cluster_cidr;
     site.options.network.service_cidr = config.service_cidr;
     site.options.network.cluster_dns = Some(config.cluster_dns);
     site.options.network.cluster_domain = config.cluster_domain.clone();
-    site.options.node.flannel_backend = config.flannel_backend.clone();
+    site.options.node.flannel_backend = Some(config.flannel_backend.clone());
 
     let shutdown = Shutdown::new();
     let own = Identity::new(&leaf)?;
@@ -102,13 +108,14 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
         proxy: balanced.client("kube-proxy"),
         dns: balanced.client("coredns"),
     };
+    let going_down = plan.shutdown();
     plan.start(&site, clients, &serving, &shutdown)?;
+    service::notify("READY=1");
     loops::signal().await?;
+    service::notify("STOPPING=1");
+    service::stop_pods_with_the_machine(going_down).await;
     tracing::info!("stopping; containers go on");
-    shutdown.trigger();
-    if !shutdown.drained(crate::server::DRAIN_LIMIT).await {
-        tracing::warn!("some tasks did not end in time");
-    }
+    service::stop([shutdown]).await;
     Ok(())
 }
 

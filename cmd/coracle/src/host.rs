@@ -29,7 +29,7 @@ pub fn agreed(options: &ServerOptions) -> Agreed {
         ("--cluster-dns", network.dns_address().to_string()),
         ("--cluster-domain", network.cluster_domain.clone()),
         ("--service-node-port-range", format!("{first}-{last}")),
-        ("--flannel-backend", options.node.flannel_backend.clone()),
+        ("--flannel-backend", options.node.flannel_backend().to_owned()),
     ];
     settings.map(|(flag, value)| (flag.to_owned(), value)).into()
 }
@@ -53,6 +53,20 @@ pub struct Admission {
     pub time: u64,
     pub settings: Agreed,
 }
+    /// The hash of its `--agent-token`, if it was given one.
+    #[serde(default)]
+    pub agent_token: Option<String>,
+}
+
+/// What is wrong with a joiner's `--agent-token`, by its hash and the cluster's. A joiner without one takes the cluster's.
+fn agent_token_difference(cluster: Option<&str>, joiner: Option<&str>) -> Option<String> {
+    match (cluster, joiner?) {
+        (Some(cluster), joiner) if cluster == joiner => None,
+        (Some(_), _) => Some("--agent-token is not the cluster's: leave it out, or give the same".to_owned()),
+        (None, _) => {
+            Some("--agent-token is given, and the cluster has none: give it to the other servers first".to_owned())
+        }
+    }
 
 /// The request of a server that is ready to be a member.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -86,6 +100,14 @@ impl Host {
     }
 
     /// All members by name, and whether each can be reached: as the leader says or, when nobody leads, by asking each.
+    /// The hash of the agents' token, if they have one of their own.
+    fn agent_token(&self) -> Option<String> {
+        let tokens = self.registry.read("", "secrets", "kube-system", auth::authn::join_token::SECRET)?;
+        let encoded = tokens["data"][auth::authn::join_token::AGENT].as_str()?;
+        let hash = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, encoded).ok()?;
+        String::from_utf8(hash).ok()
+    }
+
     async fn members(&self) -> Vec<(Member, bool)> {
         let (mut members, own) = (self.storage.members().await, self.storage.node_id());
         // They come in the order of their random numbers.
@@ -146,7 +168,7 @@ impl Joining for Host {
             service_cidr: network.service_cidr,
             cluster_dns: network.dns_address(),
             cluster_domain: network.cluster_domain.clone(),
-            flannel_backend: self.options.node.flannel_backend.clone(),
+            flannel_backend: self.options.node.flannel_backend().to_owned(),
             client_ca: self.pki.client_ca().cert_pem(),
             version: component_base::version::KUBERNETES.to_owned(),
             time: unix_now(),
@@ -169,7 +191,8 @@ impl Joining for Host {
             let why = format!("the clocks of the two servers differ by {skew} s; set them (timedatectl set-ntp true)");
             return Err(refuse(why));
         }
-        let differing = differences(&agreed(&self.options), &request.settings);
+        let mut differing = differences(&agreed(&self.options), &request.settings);
+        differing.extend(agent_token_difference(self.agent_token().as_deref(), request.agent_token.as_deref()));
         if !differing.is_empty() {
             return Err(refuse(format!("settings differ: {}", differing.join("; "))));
         }
@@ -187,10 +210,7 @@ impl Joining for Host {
         let asked: Membership =
             serde_json::from_value(request.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
         self.storage.add_member(asked.id, name, &asked.address).await.map_err(unavailable)?;
-        let servers = self.storage.members().await.len();
-        if servers % 2 == 0 {
-            tracing::warn!(servers, "an even number of servers bears no more failures than one less: add another");
-        }
+        crate::peers::warn_if_even(self.storage.members().await.len());
         Ok(json!({ "name": name }))
     }
 
@@ -245,3 +265,18 @@ mod tests {
         assert_eq!(differences(&cluster, &Agreed::new()).len(), cluster.len());
     }
 }
+
+    #[test]
+    fn a_joiner_brings_no_agent_token_of_its_own() {
+        for (cluster, joiner, want) in [
+            (None, None, None),
+            (Some("a"), None, None),
+            (Some("a"), Some("a"), None),
+            (Some("a"), Some("b"), Some("not the cluster's")),
+            (None, Some("b"), Some("the cluster has none")),
+        ] {
+            let why = agent_token_difference(cluster, joiner);
+            assert_eq!(why.is_some(), want.is_some(), "{cluster:?} {joiner:?}");
+            assert!(why.unwrap_or_default().contains(want.unwrap_or_default()), "{cluster:?} {joiner:?}");
+        }
+    }

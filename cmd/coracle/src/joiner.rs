@@ -59,6 +59,7 @@ impl Joiner {
         (url, token): (&str, &str),
         name: &str,
         settings: Agreed,
+        agent_token: Option<&str>,
     ) -> anyhow::Result<Self> {
         if folder.mark().exists() {
             folder.clear().with_context(|| folder.0.display().to_string())?;
@@ -76,6 +77,7 @@ impl Joiner {
             version: component_base::version::KUBERNETES.to_owned(),
             time: host::unix_now(),
             settings,
+            agent_token: agent_token.map(auth::authn::join_token::hash),
         };
         let answer = door::send(&client, "POST", SERVERS_PATH, &serde_json::to_value(admission)?).await;
         let answer = answer.map_err(|error| door.explain(&error))?;

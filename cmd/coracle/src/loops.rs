@@ -106,10 +106,7 @@ pub async fn until_signal(start: impl FnOnce(Shutdown)) -> anyhow::Result<()> {
     start(shutdown.clone());
     signal().await?;
     tracing::info!("stopping");
-    shutdown.trigger();
-    if !shutdown.drained(crate::server::DRAIN_LIMIT).await {
-        tracing::warn!("some tasks did not end in time");
-    }
+    crate::service::stop([shutdown]).await;
     Ok(())
 }
 

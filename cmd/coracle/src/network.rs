@@ -18,10 +18,10 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// ways to other nodes' pods. Two loops: a node that cannot reach others still runs pods.
 pub fn start_pods(site: &Site, client: &Client, shutdown: &Shutdown) -> anyhow::Result<()> {
     let options = &site.options.node;
-    if options.flannel_backend == "none" {
+    if options.flannel_backend() == "none" {
         return Ok(());
     }
-    let backend: overlay::Backend = options.flannel_backend.parse().map_err(anyhow::Error::msg)?;
+    let backend: overlay::Backend = options.flannel_backend().parse().map_err(anyhow::Error::msg)?;
     let uplink = uplink(site)?;
     let runtime = runtime_options(site);
     let setup = NetworkSetup {

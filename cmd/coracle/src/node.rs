@@ -63,9 +63,15 @@ pub struct Plan {
     runtime: kubelet::config::Runtime,
     labels: Vec<(String, String)>,
     taints: Vec<Taint>,
+    shutdown: Option<kubelet::shutdown::Settings>,
 }
 
 impl Plan {
+    /// What is to be done for pods when the machine goes down.
+    pub fn shutdown(&self) -> Option<kubelet::shutdown::Settings> {
+        self.shutdown.clone()
+    }
+
     /// Looks before anything is started: every error names the flag or the remedy.
     pub async fn check(site: &Site) -> anyhow::Result<Self> {
         if !rustix::process::geteuid().is_root() {
@@ -93,12 +99,15 @@ impl Plan {
             }
         };
         let proxied = !site.options.disable.iter().any(|part| part == "proxy");
-        if (proxied || options.flannel_backend != "none") && !check::on_path("nft") {
+        if (proxied || options.flannel_backend() != "none") && !check::on_path("nft") {
             bail!("nft is not on PATH; install it (apt-get install nftables)");
         }
         let labels = options.node_label.iter().map(|text| parse_label(text)).collect::<anyhow::Result<_>>()?;
         let taints = options.node_taint.iter().map(|text| parse_taint(text)).collect::<anyhow::Result<_>>()?;
-        Ok(Self { runtime, labels, taints })
+        let grace = options.shutdown_grace().map_err(anyhow::Error::msg)?;
+        let switch = kubelet::shutdown::Switch::default();
+        let shutdown = grace.map(|grace| kubelet::shutdown::Settings { grace, switch, logind: true });
+        Ok(Self { runtime, labels, taints, shutdown })
     }
 
     /// Starts all parts; they wait for what they need by themselves.
@@ -118,7 +127,7 @@ impl Plan {
 
 pub fn runtime_options(site: &Site) -> kubelet::containerd::Options {
     let (agent, run) = (site.options.common.data_dir.join("agent"), &site.options.node.run_dir);
-    let built_in = site.options.node.flannel_backend != "none";
+    let built_in = site.options.node.flannel_backend() != "none";
     kubelet::containerd::Options {
         root: agent.join("containerd"),
         state: run.join("containerd"),
@@ -146,6 +155,7 @@ fn start_kubelet(
     config.cluster_domain = options.network.cluster_domain.clone();
     config.node_labels.extend(plan.labels);
     config.node_taints = plan.taints;
+    config.node_shutdown = plan.shutdown;
     config.max_pods = options.node.max_pods;
     config.eviction_hard = options.node.eviction_hard.clone();
     config.server = Some(kubelet::config::Server {

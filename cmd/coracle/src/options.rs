@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -167,8 +168,9 @@ pub struct NodeOptions {
     #[arg(long, value_name = "DIR")]
     pub pod_manifest_path: Option<PathBuf>,
     /// How pods reach those of other nodes: vxlan, host-gw (all nodes on one link), or none to bring another CNI plugin
-    #[arg(long, value_name = "BACKEND", default_value = "vxlan", value_parser = ["vxlan", "host-gw", "none"])]
-    pub flannel_backend: String,
+    /// [default: vxlan, and for agents what the servers have]
+    #[arg(long, value_name = "BACKEND", value_parser = ["vxlan", "host-gw", "none"])]
+    pub flannel_backend: Option<String>,
     /// Interface towards other nodes' pods [default: the one that has the node's address]
     #[arg(long, value_name = "NAME")]
     pub flannel_iface: Option<String>,
@@ -180,11 +182,38 @@ pub struct NodeOptions {
 /// A loop that runs as a process of its own.
 #[derive(Clone, Debug, Args)]
 pub struct LoopOptions {
+    /// When the machine goes down, time for pods to end in good order, critical ones last; 0 leaves them to it
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub shutdown_grace_period: Duration,
+    /// The part of it that is kept for critical pods
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub shutdown_grace_period_critical_pods: Duration,
     /// How to reach the API server, and as whom
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: PathBuf,
     /// info, debug, or a filter such as info,scheduler=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
+impl NodeOptions {
+    /// How pods reach those of other nodes.
+    pub fn flannel_backend(&self) -> &str {
+        self.flannel_backend.as_deref().unwrap_or("vxlan")
+    }
+
+    /// What pods get when the machine goes down; `None` if that is switched off.
+    pub fn shutdown_grace(&self) -> Result<Option<kubelet::shutdown::Grace>, String> {
+        let (total, critical) = (self.shutdown_grace_period, self.shutdown_grace_period_critical_pods);
+        if total.is_zero() {
+            return Ok(None);
+        }
+        if critical > total {
+            return Err(format!(
+                "--shutdown-grace-period-critical-pods {critical:?} is a part of --shutdown-grace-period {total:?}, and longer"
+            ));
+        }
+        Ok(Some(kubelet::shutdown::Grace { total, critical }))
+    }
+}
+
     pub log_level: String,
 }
 
@@ -267,6 +296,13 @@ fn parse_mode(text: &str) -> Result<u32, String> {
 }
 
 fn parse_port_range(text: &str) -> Result<(u16, u16), String> {
+/// A duration as Go writes it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let nanos = if text == "0" { Some(0) } else { apimachinery::duration::parse_go_duration(text) };
+    let nanos = nanos.and_then(|nanos| u64::try_from(nanos).ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| "not a duration such as 30m or 24h".to_owned())
+}
+
     let parsed = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
     match parsed {
         Some((low, high)) if 0 < low && low <= high => Ok((low, high)),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use storage::{PEER_SERVER_NAME, PeerConfig, Storage};
+use storage::{PeerConfig, Storage};
 use tokio::net::TcpListener;
 
 use crate::joiner::Joiner;
@@ -31,12 +31,19 @@ pub async fn listen(options: &ServerOptions) -> anyhow::Result<Option<TcpListene
     }
 }
 
+/// An even number of servers is no mistake, but not what anybody wants for long.
+pub fn warn_if_even(servers: usize) {
+    if servers % 2 == 0 {
+        tracing::warn!(servers, "an even number of servers bears no more failures than one less: add another");
+    }
+}
+
 /// Opens the store; with a join under way, as a new member.
 pub async fn open(site: &Site, listener: Option<TcpListener>, joiner: Option<Joiner>) -> anyhow::Result<Storage> {
     let advertise = SocketAddr::new(site.advertised(), site.options.member.peer_port).to_string();
     let mut config = storage::Config::new(site.options.common.data_dir.join("server/db"));
     if let Some(listener) = listener {
-        let (server, client) = site.pki.peer_configs(PEER_SERVER_NAME)?;
+        let (server, client) = site.pki.peer_configs(site.certificates.peer())?;
         config.peers = Some(PeerConfig {
             listener: Arc::new(listener),
             advertise: advertise.clone(),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, anyhow, bail};
 use apimachinery::UserInfo;
@@ -14,10 +14,9 @@ use tokio::net::TcpListener;
 
 use crate::joiner::{self, Joiner};
 use crate::options::ServerOptions;
-use crate::{host, identity, loops, node, peers, removal, terms, token};
+use crate::renewal::Certificates;
+use crate::{host, identity, loops, node, peers, removal, service, terms, token};
 
-/// How long an orderly end may take.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 /// Paths that anyone may read.
 const ANONYMOUS_PATHS: &[&str] =
     &["/livez", "/readyz", "/healthz", "/version", auth::bootstrap::joining::AUTHORITY_PATH];
@@ -28,6 +27,7 @@ pub struct Site {
     pub node_name: String,
     pub node_ip: IpAddr,
     pub pki: Pki,
+    pub certificates: Certificates,
     /// With which other servers join.
     pub token: pki::JoinToken,
     /// It was given on the command line.
@@ -61,6 +61,7 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     let listens = peer_listener.is_some();
     let storage = peers::open(&site, peer_listener, joiner).await?;
     let members = storage.members().await.len();
+    peers::warn_if_even(members);
     let server = api_server(&site, storage.clone(), listens, members, &shutdown)?;
     let serving = server.clone();
     shutdown.spawn(async move {
@@ -77,24 +78,23 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
         seconds = started.elapsed().as_secs_f32(),
         "the API server is ready"
     );
-    keep_serving_certificate(site.clone(), &loops_shutdown);
+    site.certificates.keep(&loops_shutdown);
     removal::start(masters(&server), storage.clone(), &loops_shutdown);
     start_loops(&site, &server, members > 1, &loops_shutdown)?;
+    let going_down = plan.as_ref().and_then(node::Plan::shutdown);
     if let Some(plan) = plan {
         node::start_role_label(&site.node_name, masters(&server), &loops_shutdown);
-        plan.start(&machine, node_clients(&site, &server), &node_serving(&site)?, &loops_shutdown)?;
+        plan.start(&machine, node_clients(&site, &server), &node_serving(&site), &loops_shutdown)?;
     }
+    service::notify("READY=1");
     let reason = tokio::select! {
         signal = loops::signal() => signal,
         removed = peers::removed(&storage) => Err(removed),
     };
+    service::notify("STOPPING=1");
+    service::stop_pods_with_the_machine(going_down).await;
     tracing::info!("stopping; containers go on");
-    for part in [loops_shutdown, shutdown] {
-        part.trigger();
-        if !part.drained(DRAIN_LIMIT).await {
-            tracing::warn!("some tasks did not end in time");
-        }
-    }
+    service::stop([loops_shutdown, shutdown]).await;
     storage.shutdown().await;
     reason
 }
@@ -106,7 +106,8 @@ async fn begin_join(options: &ServerOptions, name: &str) -> anyhow::Result<Optio
     let token = options.member.token.read()?.ok_or_else(|| {
         anyhow!("the server token is needed to join: give --token, --token-file or CORACLE_TOKEN; it is in server/token in the data folder of a server")
     })?;
-    Joiner::begin(folder, (url, &token), name, host::agreed(options)).await.map(Some)
+    let agent_token = options.member.agent_token.as_deref();
+    Joiner::begin(folder, (url, &token), name, host::agreed(options), agent_token).await.map(Some)
 }
 
 /// Checks and makes what everything else stands on. Nothing is written before the flags are known to be good.
@@ -116,26 +117,18 @@ fn prepare(options: ServerOptions, node_name: String, node_ip: IpAddr) -> anyhow
         .with_context(|| format!("--data-dir {}: cannot be made", data_dir.display()))?;
     std::fs::set_permissions(data_dir, std::fs::Permissions::from_mode(0o700))
         .with_context(|| format!("--data-dir {}", data_dir.display()))?;
-    let pki = Pki::load_or_create(&data_dir.join("server/tls"), &names(&options, &node_name, node_ip))?;
+    let serving = names(&options, &node_name, node_ip);
+    let pki = Pki::load_or_create(&data_dir.join("server/tls"), &serving)?;
+    let kubelet = pki::Sans {
+        hostnames: vec![node_name.clone(), "localhost".into()],
+        ips: vec![node_ip, IpAddr::from([127, 0, 0, 1])],
+    };
+    let certificates = Certificates::new(&pki, serving, &node_name, kubelet)?;
     let given = options.member.token.read()?.filter(|_| options.member.server.is_none());
     let token =
         pki::join_token(&data_dir.join("server/token"), "server", &pki.server_ca().cert_pem(), given.as_deref())?;
     let explicit_token = given.is_some();
-    Ok(Site { options: Arc::new(options), node_name, node_ip, pki, token, explicit_token })
-}
-
-/// Renews what the API server presents, under it: a server may run for years.
-fn keep_serving_certificate(site: Arc<Site>, shutdown: &Shutdown) {
-    const LOOK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-    let stop = shutdown.clone();
-    shutdown.spawn(async move {
-        while stop.race(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-            let names = names(&site.options, &site.node_name, site.node_ip);
-            if let Err(error) = site.pki.refresh_serving(&names) {
-                tracing::error!(%error, "the serving certificate cannot be renewed");
-            }
-        }
-    });
+    Ok(Site { options: Arc::new(options), node_name, node_ip, pki, certificates, token, explicit_token })
 }
 
 /// A client for what is the server's own to do.
@@ -177,14 +170,11 @@ fn node_clients(site: &Site, server: &apiserver::Server) -> node::Clients {
 }
 
 /// What the kubelet beside this server presents: issued here, for it is the server that would sign it.
-fn node_serving(site: &Site) -> anyhow::Result<node::Serving> {
-    let sans = pki::Sans {
-        hostnames: vec![site.node_name.clone(), "localhost".into()],
-        ips: vec![site.node_ip, IpAddr::from([127, 0, 0, 1])],
-    };
-    let subject = format!("system:node:{}", site.node_name);
-    let leaf = site.pki.server_leaf("serving-kubelet", &subject, &["system:nodes"], &sans)?;
-    Ok(node::Serving { identity: pki::Identity::new(&leaf)?, client_ca: site.pki.client_ca().cert().clone() })
+fn node_serving(site: &Site) -> node::Serving {
+    node::Serving {
+        identity: site.certificates.kubelet_serving().clone(),
+        client_ca: site.pki.client_ca().cert().clone(),
+    }
 }
 
 /// Under which names and addresses clients may reach the server.
@@ -285,8 +275,8 @@ fn api_server(
     });
     let admission = Arc::new(apiserver::ChainHook::new(Arc::new(chain)));
 
-    let kubelet_leaf =
-        site.pki.client_leaf("client-kube-apiserver-kubelet", "system:kube-apiserver", &["system:masters"])?;
+    let server_ca = pki::tls::roots([site.pki.server_ca().cert()])?;
+    let kubelet_tls = pki::tls::client_config(server_ca, Some(site.certificates.kubelet_client()))?;
     let config = apiserver::Config {
         registry,
         authenticator,
@@ -297,7 +287,8 @@ fn api_server(
         issuer,
         admission,
         tls: Arc::new(site.pki.server_config()?),
-        kubelet_tls: Arc::new(site.pki.client_config(&kubelet_leaf)?),
+        kubelet_tls: Arc::new(kubelet_tls),
+        on_pod_network: !site.options.disable_agent,
         client_authorities: apiserver::ClientAuthorities {
             client_ca: site.pki.client_ca().cert_pem(),
             request_header_ca: site.pki.request_header_ca().cert_pem(),

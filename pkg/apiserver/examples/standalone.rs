@@ -87,6 +87,7 @@ fn config(pki: &Pki, storage: storage::Storage, secure_port: u16) -> Outcome<Con
         admission: Arc::new(ChainHook::new(Arc::new(chain))),
         tls: Arc::new(pki.server_config()?),
         kubelet_tls: Arc::new(pki.client_config(&kubelet_leaf)?),
+        on_pod_network: true,
         client_authorities: apiserver::ClientAuthorities::default(),
         advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         secure_port,

@@ -44,6 +44,8 @@ pub struct Config {
     pub tls: Arc<rustls::ServerConfig>,
     /// The client certificate that kubelets know, and the CA that signed theirs.
     pub kubelet_tls: Arc<rustls::ClientConfig>,
+    /// This machine reaches pods by their addresses. One that runs no node does not, and goes through the pods' nodes.
+    pub on_pod_network: bool,
     /// Who vouches for clients, for those who must believe the same ones.
     pub client_authorities: ClientAuthorities,
     /// Where other machines reach this server: the endpoint of the `kubernetes` Service.

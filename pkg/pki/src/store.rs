@@ -84,11 +84,15 @@ impl Pki {
         &self.0.peer_ca
     }
 
-    /// TLS between servers, both ways, under `name`.
-    pub fn peer_configs(&self, name: &str) -> Result<(ServerConfig, ClientConfig), Error> {
+    /// What this server shows the others, under `name`; kept on disk, made anew before it expires.
+    pub fn peer_leaf(&self, name: &str) -> Result<Leaf, Error> {
         let sans = Sans { hostnames: vec![name.to_owned()], ips: Vec::new() };
-        let leaf = kept_leaf(&self.0.dir, "peer", &self.0.peer_ca, Usage::Both, name, &[], &sans)?;
-        tls::peer_configs(&Identity::new(&leaf)?, self.0.peer_ca.cert())
+        kept_leaf(&self.0.dir, "peer", &self.0.peer_ca, Usage::Both, name, &[], &sans)
+    }
+
+    /// TLS between servers, both ways.
+    pub fn peer_configs(&self, own: &Identity) -> Result<(ServerConfig, ClientConfig), Error> {
+        tls::peer_configs(own, self.0.peer_ca.cert())
     }
 
     /// What all servers of a cluster have in common, as file names and contents. It holds private keys.
@@ -351,7 +355,7 @@ mod tests {
         assert_eq!(one.server_ca().cert(), other.server_ca().cert());
         assert_eq!(one.service_account_key().spki(), other.service_account_key().spki());
         assert_eq!(fs::metadata(second.join("client-ca.key")).unwrap().permissions().mode() & 0o777, 0o600);
-        one.peer_configs("coracle-peer").unwrap();
+        one.peer_configs(&Identity::new(&one.peer_leaf("coracle-peer").unwrap()).unwrap()).unwrap();
         files.push(("../evil".to_owned(), String::new()));
         assert!(Pki::write_shared(&root.path().join("c"), &files).is_err());
         files.truncate(3);

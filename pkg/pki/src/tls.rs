@@ -35,6 +35,11 @@ impl Identity {
         self.0.store(Arc::new(certified(leaf)?));
         Ok(())
     }
+
+    /// What is presented now.
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.0.load().cert.first().cloned()
+    }
 }
 
 fn certified(leaf: &Leaf) -> Result<CertifiedKey, Error> {

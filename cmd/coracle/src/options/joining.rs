@@ -158,7 +158,5 @@ pub struct TokenCreate {
 
 /// Seconds.
 fn parse_ttl(text: &str) -> Result<u64, String> {
-    let nanos = if text == "0" { Some(0) } else { apimachinery::duration::parse_go_duration(text) };
-    let seconds = nanos.and_then(|nanos| u64::try_from(nanos / 1_000_000_000).ok());
-    seconds.ok_or_else(|| "not a duration such as 30m or 24h".to_owned())
+    super::parse_duration(text).map(|duration| duration.as_secs())
 }

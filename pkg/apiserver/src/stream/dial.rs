@@ -8,7 +8,7 @@ use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -52,6 +52,41 @@ impl KubeletDialer {
     }
 }
 
+/// How long a node's answer to CONNECT may be.
+const CONNECT_ANSWER_BYTES_MAX: usize = 4096;
+
+/// Connects to a port of a pod by way of the kubelet at the other end of `kubelet`, with HTTP's CONNECT.
+pub async fn through(mut kubelet: BoxStream, target: SocketAddr) -> ApiResult<BoxStream> {
+    let failed = |why: String| {
+        ApiError::service_unavailable(format!(
+            "error trying to reach service: dial tcp {target} through its node: {why}"
+        ))
+    };
+    let asked = tokio::time::timeout(CONNECT_TIMEOUT, async {
+        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        kubelet.write_all(request.as_bytes()).await?;
+        read_head(&mut kubelet).await
+    });
+    let head = asked.await.map_err(|_| failed("no answer in time".to_owned()))?.map_err(|e| failed(e.to_string()))?;
+    // "HTTP/1.1 200 OK"
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(kubelet),
+        _ => Err(failed(head.lines().next().unwrap_or_default().to_owned())),
+    }
+}
+
+/// Reads up to the empty line and not a byte further: what follows is the target's.
+async fn read_head(stream: &mut BoxStream) -> std::io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == CONNECT_ANSWER_BYTES_MAX {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
 async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
     let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await;
     let stream = stream.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
@@ -59,12 +94,14 @@ async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connects to an address that the cluster's objects gave. Addresses of this machine alone are refused: through them a
-/// user could reach what listens only here.
+/// Refuses addresses of one machine alone, which the cluster's objects may name: through them a user could reach what
+/// listens only there.
+pub fn check(address: IpAddr) -> ApiResult<()> {
+    if is_proxyable(address) { Ok(()) } else { Err(ApiError::bad_request(format!("address not allowed: {address}"))) }
+}
+
+/// Connects to an address that was checked.
 pub async fn plain(address: IpAddr, port: u16) -> ApiResult<BoxStream> {
-    if !is_proxyable(address) {
-        return Err(ApiError::bad_request(format!("address not allowed: {address}")));
-    }
     let target = SocketAddr::new(address, port);
     let stream = connect(&address.to_string(), port).await;
     let stream = stream
@@ -103,6 +140,38 @@ fn address_of(node: &Value) -> ApiResult<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_node_passes_the_connection_on_or_says_why_not() {
+        let target: SocketAddr = "10.42.0.5:80".parse().unwrap();
+        for (answer, want) in [
+            ("HTTP/1.1 200 OK\r\ndate: x\r\n\r\nhello", Ok("hello")),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", Err("404 Not Found")),
+            ("HTTP/1.1 200 OK\r\n", Err("unexpected end of file")),
+        ] {
+            let (ours, mut node) = tokio::io::duplex(1024);
+            node.write_all(answer.as_bytes()).await.unwrap();
+            let mut asked = vec![0; "CONNECT 10.42.0.5:80 HTTP/1.1\r\n".len()];
+            let node = tokio::spawn(async move {
+                node.read_exact(&mut asked).await.unwrap();
+                node.shutdown().await.unwrap();
+                asked
+            });
+            let got = match through(Box::new(ours), target).await {
+                Ok(mut stream) => {
+                    let mut text = String::new();
+                    stream.read_to_string(&mut text).await.unwrap();
+                    Ok(text)
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            match want {
+                Ok(text) => assert_eq!(got.as_deref(), Ok(text)),
+                Err(part) => assert!(got.as_ref().is_err_and(|e| e.contains(part)), "{got:?} {part}"),
+            }
+            assert_eq!(node.await.unwrap(), b"CONNECT 10.42.0.5:80 HTTP/1.1\r\n");
+        }
+    }
 
     #[test]
     fn only_addresses_of_the_network_are_dialled() {

@@ -1,6 +1,6 @@
 //! `proxy` of pods, services and nodes: a request to what runs in the cluster, through this server.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult, GroupResource};
@@ -79,7 +79,8 @@ pub async fn pod(context: &Context<'_>, found: Found, body: RequestBody) -> ApiR
         .map_err(|_| ApiError::bad_request("address not allowed: the pod has no IP address"))?;
     let port = if target.port.is_empty() { first_port(&pod) } else { target.port.parse().ok() };
     let port = port.ok_or_else(|| ApiError::bad_request(format!("invalid port {:?}", target.port)))?;
-    to(context, address, port, body).await
+    let node = pod.str_at("spec/nodeName");
+    to(context, &Endpoint { address, port, node: node.to_owned() }, body).await
 }
 
 fn first_port(pod: &Value) -> Option<u16> {
@@ -88,10 +89,26 @@ fn first_port(pod: &Value) -> Option<u16> {
     Some(first.unwrap_or(80))
 }
 
-async fn to(context: &Context<'_>, address: IpAddr, port: u16, body: RequestBody) -> ApiResult<Response> {
-    let stream = dial::plain(address, port).await?;
-    let host = std::net::SocketAddr::new(address, port).to_string();
-    forward(context, stream, &host, &inner_path(context), body).await
+/// What a request is passed on to.
+#[derive(Clone)]
+struct Endpoint {
+    address: IpAddr,
+    port: u16,
+    /// Where it runs; empty if that is not known.
+    node: String,
+}
+
+async fn to(context: &Context<'_>, endpoint: &Endpoint, body: RequestBody) -> ApiResult<Response> {
+    let target = SocketAddr::new(endpoint.address, endpoint.port);
+    dial::check(target.ip())?;
+    // What has no node of ours (an endpoint that somebody wrote by hand) is no pod: it is reached from anywhere.
+    let node = Some(&endpoint.node).filter(|node| !context.server.config.on_pod_network && !node.is_empty());
+    let node = node.and_then(|node| context.registry().read("", "nodes", "", node));
+    let stream = match node {
+        Some(node) => dial::through(context.server.kubelets.dial(&node).await?, target).await?,
+        None => dial::plain(target.ip(), target.port()).await?,
+    };
+    forward(context, stream, &target.to_string(), &inner_path(context), body).await
 }
 
 pub async fn service(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
@@ -105,11 +122,11 @@ pub async fn service(context: &Context<'_>, body: RequestBody) -> ApiResult<Resp
     let service = service.ok_or_else(|| ApiError::not_found(&services, target.name))?;
     let port_name = port_name(&service, target.port)?;
     let endpoints = endpoints(context, namespace, target.name, &port_name);
-    let chosen = endpoints.choose(&mut rand::rng()).copied();
-    let (address, port) = chosen.ok_or_else(|| {
+    let chosen = endpoints.choose(&mut rand::rng()).cloned();
+    let chosen = chosen.ok_or_else(|| {
         ApiError::service_unavailable(format!("no endpoints available for service {:?}", target.name))
     })?;
-    to(context, address, port, body).await
+    to(context, &chosen, body).await
 }
 
 /// The name of the port that is asked for by name, by number, or (if there is one only) not at all.
@@ -124,7 +141,7 @@ fn port_name(service: &Value, asked: &str) -> ApiResult<String> {
 }
 
 /// The ready addresses behind a service port.
-fn endpoints(context: &Context<'_>, namespace: &str, service: &str, port_name: &str) -> Vec<(IpAddr, u16)> {
+fn endpoints(context: &Context<'_>, namespace: &str, service: &str, port_name: &str) -> Vec<Endpoint> {
     let slices = context.registry().read_all("discovery.k8s.io", "endpointslices", namespace);
     let mut found = Vec::new();
     for stored in slices {
@@ -138,8 +155,15 @@ fn endpoints(context: &Context<'_>, namespace: &str, service: &str, port_name: &
             .array_at("endpoints")
             .iter()
             .filter(|endpoint| endpoint.at("conditions/ready").and_then(Value::as_bool).unwrap_or(true));
-        let addresses = ready.flat_map(|endpoint| endpoint.array_at("addresses")).filter_map(Value::as_str);
-        found.extend(addresses.filter_map(|text| text.parse().ok()).map(|address| (address, port)));
+        found.extend(ready.flat_map(|endpoint| {
+            let addresses = endpoint.array_at("addresses").iter().filter_map(Value::as_str);
+            let node = endpoint.str_at("nodeName").to_owned();
+            addresses.filter_map(|text| text.parse().ok()).map(move |address| Endpoint {
+                address,
+                port,
+                node: node.clone(),
+            })
+        }));
     }
     found
 }

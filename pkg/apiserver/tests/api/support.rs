@@ -179,6 +179,7 @@ impl Api {
     }
 
     /// The same server, called by somebody else.
+            on_pod_network: true,
     pub fn as_user(&self, user: UserInfo) -> Self {
         Self {
             server: self.server.clone(),

@@ -140,7 +140,7 @@ impl Auth {
 
 fn verb(method: &Method) -> &'static str {
     match *method {
-        Method::POST => "create",
+        Method::POST | Method::CONNECT => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
         Method::DELETE => "delete",

@@ -1,6 +1,7 @@
 //! The kubelet's HTTPS API on 10250: logs, exec, attach, port-forward, pods, stats and metrics.
 
 mod auth;
+mod connect;
 mod logs;
 mod query;
 mod stats;
@@ -112,6 +113,9 @@ async fn handle(context: Arc<Context>, peer: Option<auth::User>, request: Reques
 }
 
 async fn route(context: Arc<Context>, request: Request<Incoming>) -> Answer {
+    if request.method() == Method::CONNECT {
+        return connect::serve(&context, request).await;
+    }
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let query = Query::parse(request.uri().query().unwrap_or_default());
