@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt as _};
 use mvcc::{Outcome, Store, Transaction};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -16,8 +16,11 @@ use tokio::sync::{Notify, watch};
 
 use crate::checkpoint::{Changes, Checkpoint, CheckpointError, Loaded, Meta};
 use crate::types::{
-    Command, LogId, Membership, PeerNode, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+    Entry, LogId, Membership, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
+
+/// Entries that are applied under one lock, while whoever reads the membership or the applied index waits.
+const APPLIED_AT_ONCE: usize = 64;
 
 /// A handle of the state machine; clones share it.
 #[derive(Clone)]
@@ -105,6 +108,9 @@ impl Machine {
 
     /// Returns when the entry of this index is applied.
     pub(crate) async fn wait_applied(&self, index: u64) {
+        if *self.shared.applied.borrow() >= index {
+            return;
+        }
         // The sender lives as long as this does.
         let _ = self.shared.applied.subscribe().wait_for(|applied| *applied >= index).await;
     }
@@ -170,37 +176,37 @@ impl Machine {
         self.shared.checkpoint.close();
     }
 
-    fn apply_one(&self, command: &Command) -> Response {
-        let outcome = match Transaction::decode(command.0.clone()) {
-            Ok(transaction) => self.shared.store.apply(&transaction, Instant::now()),
-            Err(malformed) => Outcome::Malformed(malformed),
-        };
-        Response::Outcome(outcome)
-    }
-
-    fn apply_entry(&self, log_id: LogId, payload: &EntryPayload<Command, u64, PeerNode>) -> Response {
+    /// Applies entries that follow each other, and answers what came of each.
+    fn apply_all<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Vec<Response> {
         let shared = &self.shared;
-        // One lock over the change and the applied index: a checkpoint sees both or neither.
+        // One lock over the changes and the applied index: a checkpoint sees both or neither.
         let mut state = shared.state.lock();
-        let response = match payload {
-            EntryPayload::Blank => Response::Nothing,
-            EntryPayload::Normal(command) => {
-                let response = self.apply_one(command);
-                state.note(&response, command.0.len());
-                response
-            }
-            EntryPayload::Membership(membership) => {
-                state.change_members(StoredMembership::new(Some(log_id), membership.clone()));
-                Response::Nothing
-            }
-        };
-        state.applied = Some(log_id);
-        shared.applied.send_replace(log_id.index());
+        let responses = entries.map(|entry| self.apply_one(&mut state, entry)).collect();
+        shared.applied.send_replace(state.applied.map_or(0, |log_id| log_id.index()));
         if state.bytes >= shared.due_bytes {
             // Kept until the checkpointer looks; saying it twice is saying it once.
             shared.due.notify_one();
         }
-        response
+        responses
+    }
+
+    fn apply_one(&self, state: &mut State, entry: &Entry) -> Response {
+        state.applied = Some(entry.log_id());
+        match &entry.payload {
+            EntryPayload::Blank => Response::Nothing,
+            EntryPayload::Normal(command) => {
+                let outcome = match Transaction::decode(command.0.clone()) {
+                    Ok(transaction) => self.shared.store.apply(&transaction, Instant::now()),
+                    Err(malformed) => Outcome::Malformed(malformed),
+                };
+                state.note(&outcome, command.0.len());
+                Response::Outcome(outcome)
+            }
+            EntryPayload::Membership(membership) => {
+                state.change_members(StoredMembership::new(Some(entry.log_id()), membership.clone()));
+                Response::Nothing
+            }
+        }
     }
 
     fn meta(&self) -> SnapshotMeta {
@@ -229,9 +235,9 @@ impl State {
         }
     }
 
-    fn note(&mut self, response: &Response, log_bytes: usize) {
+    fn note(&mut self, outcome: &Outcome, log_bytes: usize) {
         self.bytes += log_bytes as u64 + 64;
-        if let Response::Outcome(Outcome::Committed(events)) = response {
+        if let Outcome::Committed(events) = outcome {
             for event in events {
                 let record = (event.kind != mvcc::EventKind::Deleted).then(|| event.record.clone());
                 self.changes.insert(event.record.key_bytes(), record);
@@ -249,14 +255,18 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Ok((meta.last_log_id, meta.last_membership))
     }
 
-    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        while let Some((entry, responder)) = entries.try_next().await? {
-            let response = self.apply_entry(entry.log_id(), &entry.payload);
-            if let Some(responder) = responder {
-                responder.send(response);
+        let mut chunks = entries.ready_chunks(APPLIED_AT_ONCE);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let responses = self.apply_all(chunk.iter().map(|(entry, _)| entry));
+            for ((_, responder), response) in chunk.into_iter().zip(responses) {
+                if let Some(responder) = responder {
+                    responder.send(response);
+                }
             }
         }
         Ok(())
