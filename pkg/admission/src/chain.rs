@@ -46,6 +46,7 @@ pub struct Config {
 
 /// The admission of a server. A refusal by any part ends it: an error cannot be overlooked, `?` carries it out.
 pub struct Chain {
+    reader: Arc<dyn Reader>,
     plugins: Vec<Box<dyn Plugin>>,
     /// In order: mutating policies, mutating webhooks, validating policies, validating webhooks.
     extensions: Vec<Arc<dyn Extension>>,
@@ -78,7 +79,7 @@ impl Chain {
         let enabled = |name: &str| !disabled.iter().any(|d| d == name);
         let quota = enabled(ResourceQuota::NAME).then(|| ResourceQuota::new(r()));
         let plugins = all.into_iter().filter(|p| enabled(p.name())).collect();
-        Self { plugins, extensions: Vec::new(), quota }
+        Self { reader, plugins, extensions: Vec::new(), quota }
     }
 
     /// Adds a webhook or policy engine, after those that are there.
@@ -102,23 +103,32 @@ impl Chain {
             }
             return Ok(());
         };
-        self.mutate_built_in(a, object, old)?;
+        self.sure(|| self.mutate_built_in(a, object, old)).await?;
         let mut changed = false;
         for extension in &self.extensions {
             changed |= extension.mutate(a, Some(&mut *object), old).await?;
         }
         // What webhooks added must be completed as well (a container without default limits, say).
-        if changed { self.mutate_built_in(a, object, old) } else { Ok(()) }
+        if changed { self.sure(|| self.mutate_built_in(a, object, old)).await } else { Ok(()) }
     }
 
     fn mutate_built_in(&self, a: &Attributes<'_>, object: &mut Value, old: Option<&Value>) -> ApiResult<()> {
         self.plugins.iter().try_for_each(|plugin| plugin.mutate(a, object, old))
     }
 
+    /// A refusal may rest on an old state: what it misses was written through another server a moment ago. So it is made
+    /// again in the newest, or, if that cannot be known, nothing is said at all.
+    async fn sure(&self, mut judge: impl FnMut() -> ApiResult<()> + Send) -> ApiResult<()> {
+        match judge() {
+            Err(_) if self.reader.catch_up().await? => judge(),
+            outcome => outcome,
+        }
+    }
+
     /// The second pass: everything judges the object as it will be stored. Charges quota at last, so that nothing is charged
     /// for what is refused.
     pub async fn validate(&self, a: &Attributes<'_>, object: Option<&Value>, old: Option<&Value>) -> ApiResult<()> {
-        self.plugins.iter().try_for_each(|plugin| plugin.validate(a, object, old))?;
+        self.sure(|| self.plugins.iter().try_for_each(|plugin| plugin.validate(a, object, old))).await?;
         for extension in &self.extensions {
             extension.validate(a, object, old).await?;
         }

@@ -97,3 +97,47 @@ async fn what_a_webhook_adds_is_completed_and_what_it_refuses_is_not_charged() {
     chain.mutate(&delete.attributes(), None, Some(&pod)).await.unwrap();
     chain.validate(&delete.attributes(), None, Some(&pod)).await.unwrap();
 }
+
+/// A server that hears of everything later than others.
+struct Behind(World, Option<Value>);
+
+#[async_trait]
+impl Reader for Behind {
+    fn get(&self, resource: &apimachinery::GroupResource, namespace: &str, name: &str) -> Option<Value> {
+        self.0.get(resource, namespace, name)
+    }
+
+    fn list(&self, resource: &apimachinery::GroupResource, namespace: &str) -> Vec<Value> {
+        self.0.list(resource, namespace)
+    }
+
+    async fn catch_up(&self) -> ApiResult<bool> {
+        let news = self.1.clone().ok_or_else(|| ApiError::service_unavailable("no majority"))?;
+        self.0.put(news);
+        Ok(true)
+    }
+
+    async fn update_status(
+        &self,
+        resource: &apimachinery::GroupResource,
+        namespace: &str,
+        name: &str,
+        change: &mut crate::reader::StatusChange<'_>,
+    ) -> ApiResult<Value> {
+        self.0.update_status(resource, namespace, name, change).await
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_never_rests_on_an_old_state() {
+    let namespace = |name: &str| json!({"kind": "Namespace", "metadata": {"name": name}});
+    let cases = [(Some(namespace("ns")), Ok(())), (Some(namespace("other")), Err(404)), (None, Err(503))];
+    for (news, expected) in cases {
+        let reader = Arc::new(Behind(World::default(), news));
+        let chain = Chain::new(Config { reader, authorizer: Arc::new(Allow(&[])), disabled: Vec::new() });
+        let mut secret = json!({"metadata": {"name": "s"}});
+        let create = ask(Operation::Create, "", "secrets").in_namespace("ns");
+        let outcome = chain.mutate(&create.attributes(), Some(&mut secret), None).await;
+        assert_eq!(outcome.map_err(|error| error.code()), expected);
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// What [`Reader::update_status`] does to an object.
 pub type StatusChange<'a> = dyn FnMut(&mut Value) -> ApiResult<()> + Send + 'a;
 
-/// Reads the newest state, in process: no plugin sees an old cache. `namespace` is empty for cluster-scoped resources.
+/// Reads the newest state of this server, in process: no plugin sees an old cache. `namespace` is empty for cluster-scoped resources.
 #[async_trait]
 pub trait Reader: Send + Sync {
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value>;
@@ -18,6 +18,11 @@ pub trait Reader: Send + Sync {
     fn get_field(&self, resource: &GroupResource, namespace: &str, name: &str, field: &str) -> Option<String> {
         let object = self.get(resource, namespace, name)?;
         Some(object.str_at(&field.replace('.', "/")).to_owned())
+    }
+
+    /// Returns when what is read is as new as everything written before the call, on whatever server. False if it always is.
+    async fn catch_up(&self) -> ApiResult<bool> {
+        Ok(false)
     }
 
     /// All objects of a resource in a namespace, or everywhere if that is empty.

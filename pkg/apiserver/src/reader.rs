@@ -87,6 +87,10 @@ impl admission::Reader for AdmissionReader {
         stored.iter().map(registry::StoredObject::decode).collect()
     }
 
+    async fn catch_up(&self) -> ApiResult<bool> {
+        self.0.catch_up().await
+    }
+
     async fn update_status(
         &self,
         resource: &GroupResource,

@@ -30,6 +30,12 @@ impl Registry {
         self.storage.is_alone()
     }
 
+    /// Returns when the state here is not older than anything that was written before the call. False if it never is.
+    pub async fn catch_up(&self) -> ApiResult<bool> {
+        self.reach_newest().await?;
+        Ok(!self.is_alone())
+    }
+
     async fn reach_newest(&self) -> ApiResult<()> {
         self.storage.read_barrier().await.map_err(from_storage)
     }
