@@ -69,9 +69,10 @@ pub async fn open(site: &Site, listener: Option<TcpListener>, joiner: Option<Joi
     Ok(storage)
 }
 
-/// A member of several waits for the others, and says so.
+/// A member of several waits for the others, and says so. One that led when it ended leads again at once, but knows as little
+/// as others of what is committed, and so of what there is.
 async fn wait_for_others(storage: &Storage) -> anyhow::Result<()> {
-    if storage.leader() == Some(storage.node_id()) {
+    if storage.is_alone() {
         return Ok(());
     }
     tracing::info!("waiting for the other servers");
