@@ -13,7 +13,7 @@ use crate::options::Cli;
 
 const DEFAULT_PATH: &str = "/etc/coracle/config.yaml";
 /// The commands that read it.
-const COMMANDS: [&str; 2] = ["server", "agent"];
+const COMMANDS: [&str; 3] = ["server", "agent", "snapshot"];
 /// A configuration is small; more than this is a mistaken file name.
 const SIZE_MAX: u64 = 1 << 20;
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use storage::{Member, Storage, StorageError};
 
 use crate::agent::{CLOCK_SKEW_MAX, ClusterConfig};
+use crate::anew::Lineage;
 use crate::options::ServerOptions;
 use crate::version;
 
@@ -35,7 +36,7 @@ pub fn agreed(options: &ServerOptions) -> Agreed {
 }
 
 /// Each difference, in words for whoever starts the joining server.
-fn differences(cluster: &Agreed, joiner: &Agreed) -> Vec<String> {
+pub fn differences(cluster: &Agreed, joiner: &Agreed) -> Vec<String> {
     let differing = cluster.iter().filter(|(flag, value)| joiner.get(*flag) != Some(value));
     let words = |(flag, value): (&String, &String)| match joiner.get(flag) {
         Some(other) => format!("{flag} is {other}, the cluster has {value}"),
@@ -121,6 +122,15 @@ impl Host {
         futures::future::join_all(asked).await
     }
 
+    /// Which cluster this server belongs to, for servers that may be of another one.
+    fn lineage(&self) -> Lineage {
+        Lineage {
+            cluster: self.storage.cluster_id(),
+            earlier: self.storage.earlier_clusters(),
+            members: self.storage.leader().map(|_| self.storage.member_ids()).unwrap_or_default(),
+        }
+    }
+
     async fn member(&self, name: &str) -> ApiResult<Member> {
         let members = self.storage.members().await;
         let missing = || ApiError::new(404, "NotFound", format!("there is no server {name:?}"));
@@ -173,7 +183,9 @@ impl Joining for Host {
             version: component_base::version::KUBERNETES.to_owned(),
             time: unix_now(),
         };
-        serde_json::to_value(config).unwrap_or_default()
+        let mut config = serde_json::to_value(config).unwrap_or_default();
+        config["lineage"] = json!(self.lineage());
+        config
     }
 
     fn admit(&self, request: &Value) -> ApiResult<Value> {

@@ -3,6 +3,7 @@
 //! Start reading at [`server`]; [`options`] is the table of flags.
 
 mod agent;
+mod anew;
 mod certificates;
 mod check;
 mod config_file;
@@ -21,6 +22,8 @@ mod removal;
 mod renewal;
 mod server;
 mod service;
+mod snapshot;
+mod snapshots;
 mod status;
 mod terms;
 mod token;
@@ -59,6 +62,7 @@ fn run() -> anyhow::Result<()> {
         Command::Status(admin) => on_runtime("warn", async move { status::run(&admin).await }),
         Command::Server(options) => on_runtime(&options.common.log_level.clone(), server::run(options)),
         Command::Agent(options) => on_runtime(&options.common.log_level.clone(), agent::run(options)),
+        Command::Snapshot(arguments) => on_runtime("warn", snapshot::run(arguments)),
         Command::Token(arguments) => on_runtime("warn", token::run(arguments.command)),
         Command::Scheduler(options) => on_runtime(&options.log_level.clone(), loops::scheduler(options)),
         Command::ControllerManager(options) => on_runtime(&options.run.log_level.clone(), loops::controllers(options)),

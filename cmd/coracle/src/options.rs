@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub mod joining;
+pub mod snapshots;
 
 pub use joining::{AgentOptions, MemberOptions, TokenArguments};
+use snapshots::{ResetOptions, SnapshotArguments, SnapshotOptions};
 
 #[derive(Debug, Parser)]
 #[command(name = "coracle", version, about = "A lightweight Kubernetes cluster in one binary", max_term_width = 100)]
@@ -29,6 +31,8 @@ pub enum Command {
     Status(joining::AdminOptions),
     /// Make, list, delete and replace the tokens with which machines join
     Token(TokenArguments),
+    /// Save, list, delete and restore snapshots of the cluster
+    Snapshot(SnapshotArguments),
     /// Run the scheduler alone against an API server
     Scheduler(LoopOptions),
     /// Run the controllers alone against an API server
@@ -58,6 +62,10 @@ pub struct ServerOptions {
     pub network: NetworkOptions,
     #[command(flatten)]
     pub member: MemberOptions,
+    #[command(flatten)]
+    pub reset: ResetOptions,
+    #[command(flatten)]
+    pub snapshots: SnapshotOptions,
     #[command(flatten)]
     pub node: NodeOptions,
     /// Do not run a node in this process

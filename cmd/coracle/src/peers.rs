@@ -78,7 +78,7 @@ async fn wait_for_others(storage: &Storage) -> anyhow::Result<()> {
     tracing::info!("waiting for the other servers");
     if let Err(error) = storage.ready(READY).await {
         if storage.is_removed() {
-            bail!(REMOVED);
+            return Err(removed(storage).await);
         }
         // It goes on: reads work, and the others may come.
         tracing::warn!(%error, "starting without a quorum of servers");
@@ -89,8 +89,19 @@ async fn wait_for_others(storage: &Storage) -> anyhow::Result<()> {
 /// Returns when this server was removed from its cluster. The others say so when it talks to them.
 pub async fn removed(storage: &Storage) -> anyhow::Error {
     storage.removed().await;
-    anyhow::anyhow!(REMOVED)
+    explain(storage, anyhow::anyhow!(REMOVED))
 }
 
-const REMOVED: &str = "this server was removed from its cluster; to come back, remove the server folder in --data-dir and \
-                       start it with --server and --token";
+/// What is behind the failure of a start, if this server is no member any more.
+pub fn explain(storage: &Storage, error: anyhow::Error) -> anyhow::Error {
+    match (storage.is_removed(), storage.is_replaced()) {
+        (_, true) => anyhow::anyhow!(REPLACED),
+        (true, false) => anyhow::anyhow!(REMOVED),
+        (false, false) => error,
+    }
+}
+
+const REMOVED: &str = "this server was removed from its cluster; to come back, start it once with --server, --token and \
+                       --resync, which moves its data aside";
+const REPLACED: &str = "the cluster was reset or restored without this server, whose data is of before that; to come back, \
+                        start it once with --server, --token and --resync, which moves its data aside";

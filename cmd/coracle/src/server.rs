@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::joiner::{self, Joiner};
 use crate::options::ServerOptions;
 use crate::renewal::Certificates;
-use crate::{host, identity, loops, node, peers, removal, service, terms, token};
+use crate::{anew, host, identity, loops, node, peers, removal, service, snapshots, terms, token};
 
 /// Paths that anyone may read.
 const ANONYMOUS_PATHS: &[&str] =
@@ -44,6 +44,10 @@ impl Site {
 pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     options.network.check().map_err(anyhow::Error::msg)?;
+    if options.reset.cluster_reset {
+        return anew::reset(&options);
+    }
+    anew::settle(&options)?;
     let node_name = node::name(options.node.node_name.as_deref())?;
     let node_ip = options.node.node_ip.unwrap_or_else(identity::own_address);
     let machine = node_site(&options, &node_name, node_ip);
@@ -54,6 +58,7 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     // What another process may hold is found out before anything is written.
     let listener = listen(&options).await?;
     let peer_listener = peers::listen(&options).await?;
+    anew::compare(&options).await?;
     let joiner = begin_join(&options, &node_name).await?;
     let site = Arc::new(prepare(options, node_name, node_ip)?);
     // The loops end first: they still have Leases to release through the server.
@@ -62,15 +67,16 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     let storage = peers::open(&site, peer_listener, joiner).await?;
     let members = storage.members().await.len();
     peers::warn_if_even(members);
-    let server = api_server(&site, storage.clone(), listens, members, &shutdown)?;
+    let keeper = snapshots::Keeper::new(storage.clone(), site.pki.clone(), site.options.clone(), &site.node_name);
+    let server = api_server(&site, storage.clone(), keeper.clone(), listens, members, &shutdown)?;
     let serving = server.clone();
     shutdown.spawn(async move {
         if let Err(error) = serving.serve(listener).await {
             tracing::error!(%error, "the API server ended");
         }
     });
-    server.start().await.map_err(|e| anyhow!("{e}"))?;
-    settle_tokens(&site, &server).await?;
+    server.start().await.map_err(|e| peers::explain(&storage, anyhow!("{e}")))?;
+    settle_tokens(&site, &server).await.map_err(|e| peers::explain(&storage, e))?;
     write_kubeconfig(&site)?;
     tracing::info!(
         address = %SocketAddr::new(site.options.api.bind_address, site.options.api.https_listen_port),
@@ -80,6 +86,8 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     );
     site.certificates.keep(&loops_shutdown);
     removal::start(masters(&server), storage.clone(), &loops_shutdown);
+    anew::started(&site.options);
+    keeper.start(masters(&server), &loops_shutdown);
     start_loops(&site, &server, members > 1, &loops_shutdown)?;
     let going_down = plan.as_ref().and_then(node::Plan::shutdown);
     if let Some(plan) = plan {
@@ -217,6 +225,7 @@ async fn listen(options: &ServerOptions) -> anyhow::Result<TcpListener> {
 fn api_server(
     site: &Site,
     storage: storage::Storage,
+    keeper: snapshots::Keeper,
     listens: bool,
     members: usize,
     shutdown: &Shutdown,
@@ -299,6 +308,7 @@ fn api_server(
         secure_port: site.options.api.https_listen_port,
         service_address: service_address(&site.options),
         joining: Some(Arc::new(host)),
+        snapshots: Some(Arc::new(keeper)),
     };
     Ok(apiserver::Server::new(config, shutdown.clone()))
 }

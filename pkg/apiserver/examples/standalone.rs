@@ -95,5 +95,6 @@ fn config(pki: &Pki, storage: storage::Storage, secure_port: u16) -> Outcome<Con
         name: "server".to_owned(),
         one_of_several: false,
         joining: None,
+        snapshots: None,
     })
 }

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use crate::context::{Context, method_not_allowed};
 use crate::http::body::RequestBody;
 use crate::http::respond::{self, Response};
-use crate::{discovery, health, joining, openapi, resource, tokens};
+use crate::{discovery, health, joining, openapi, resource, snapshots, tokens};
 
 pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
     if context.info.is_resource {
@@ -15,6 +15,9 @@ pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Respon
     let path = context.info.path;
     if joining::is_path(path) {
         return joining::serve(context, path, body).await;
+    }
+    if snapshots::is_path(path) {
+        return snapshots::serve(context, path, body).await;
     }
     if !matches!(context.parts.method, Method::GET | Method::HEAD) {
         return Err(method_not_allowed());

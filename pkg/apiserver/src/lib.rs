@@ -25,6 +25,7 @@ mod pipeline;
 pub mod reader;
 mod resource;
 mod server;
+pub mod snapshots;
 mod stall;
 mod stream;
 mod tokens;

@@ -59,6 +59,8 @@ pub struct Config {
     pub service_address: IpAddr,
     /// For those who join; `None` where nobody can.
     pub joining: Option<Arc<dyn crate::joining::Joining>>,
+    /// Saves and keeps snapshots; `None` where nobody does.
+    pub snapshots: Option<Arc<dyn crate::snapshots::Snapshots>>,
 }
 
 /// The certificates (PEM) of the authorities that sign clients. Extension API servers read them from the ConfigMap

@@ -48,6 +48,7 @@ use tokio::task::JoinHandle;
 
 pub use certificates::identity::secret_name as node_identity_secret;
 pub use certificates::sign::Signers;
+pub use cronjob::Schedule;
 pub use quota::QuotaUsage;
 pub use skeleton::{ClientFor, Error};
 

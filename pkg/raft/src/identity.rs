@@ -64,6 +64,10 @@ impl Identity {
         Ok(cluster)
     }
 
+    pub(crate) fn earlier(&self) -> &[u64] {
+        &self.earlier
+    }
+
     /// Whether this cluster is what became of another one.
     pub(crate) fn replaces(&self, cluster: u64) -> bool {
         self.earlier.contains(&cluster)

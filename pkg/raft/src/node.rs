@@ -127,6 +127,16 @@ impl Node {
         self.core.identity.cluster()
     }
 
+    /// What the cluster was before it was restored or reset, the last one first.
+    pub fn earlier_clusters(&self) -> Vec<u64> {
+        self.core.identity.earlier().to_vec()
+    }
+
+    /// The identities of all members, as far as this one knows.
+    pub fn member_ids(&self) -> Vec<u64> {
+        self.core.nodes().into_keys().collect()
+    }
+
     /// Returns when this member votes, knows its leader, and shows every write that was acknowledged before the call.
     pub async fn ready(&self, within: Duration) -> Result<(), ProposeError> {
         let ready = async {

@@ -22,6 +22,21 @@ impl Storage {
         self.node().cluster_id()
     }
 
+    /// What the cluster was before it was restored or reset, the last one first.
+    pub fn earlier_clusters(&self) -> Vec<u64> {
+        self.node().earlier_clusters()
+    }
+
+    /// The identities of all servers, as far as this one knows.
+    pub fn member_ids(&self) -> Vec<u64> {
+        self.node().member_ids()
+    }
+
+    /// All that is stored, at one revision, as a snapshot of it keeps it. It costs nothing to take.
+    pub fn state(&self) -> mvcc::Snapshot {
+        self.store().snapshot()
+    }
+
     /// The server that leads, as far as this one knows.
     pub fn leader(&self) -> Option<u64> {
         self.node().leader()
@@ -35,6 +50,11 @@ impl Storage {
     /// Whether the others said that this server was removed. To join again it needs an empty data directory.
     pub fn is_removed(&self) -> bool {
         self.node().is_removed()
+    }
+
+    /// Whether a server said that this one belongs to what the cluster was before it was reset or restored.
+    pub fn is_replaced(&self) -> bool {
+        self.node().is_replaced()
     }
 
     /// Returns when they say so.

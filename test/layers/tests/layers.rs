@@ -11,7 +11,7 @@ const LAYERS: &[(u8, &[&str])] = &[
     (0, &["apimachinery", "component-base", "mvcc", "cri", "pki", "netlink"]),
     (1, &["apis", "raft"]),
     (2, &["storage", "auth", "admission", "client"]),
-    (3, &["registry", "controller", "scheduler", "kubelet", "proxy", "dns", "cni", "overlay"]),
+    (3, &["registry", "backup", "controller", "scheduler", "kubelet", "proxy", "dns", "cni", "overlay"]),
     (5, &["apiserver"]),
     (6, &["coracle"]),
 ];
@@ -31,7 +31,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 ];
 
 /// What server-side crates must never reach, however indirectly: the loops' client.
-const SERVER_SIDE: &[&str] = &["mvcc", "raft", "storage", "auth", "admission", "registry", "apiserver"];
+const SERVER_SIDE: &[&str] = &["mvcc", "raft", "storage", "auth", "admission", "registry", "backup", "apiserver"];
 const LOOPS: &[&str] = &["client", "controller", "scheduler", "kubelet", "proxy", "dns", "cni", "overlay"];
 
 const LICENSES: &[&str] = &[

@@ -24,6 +24,7 @@ mod paths;
 mod pods;
 mod samples;
 mod services;
+mod snapshots;
 mod streams;
 mod support;
 mod views;

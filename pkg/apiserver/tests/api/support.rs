@@ -67,6 +67,28 @@ impl apiserver::Joining for FakeHost {
     }
 }
 
+/// Says what was asked of it.
+struct FakeSnapshots;
+
+#[async_trait::async_trait]
+impl apiserver::snapshots::Snapshots for FakeSnapshots {
+    async fn list(&self) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "list" }))
+    }
+
+    async fn save(&self, request: &Value) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "saved", "name": request["name"] }))
+    }
+
+    async fn prune(&self, request: &Value) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "pruned", "retention": request["retention"] }))
+    }
+
+    async fn delete(&self, name: &str) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "deleted", "name": name }))
+    }
+}
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -167,6 +189,7 @@ impl Api {
             name: "server".to_owned(),
             one_of_several: false,
             joining: Some(Arc::new(FakeHost(pki.server_ca().cert_pem()))),
+            snapshots: Some(Arc::new(FakeSnapshots)),
         };
         let server = Server::new(config, shutdown.clone());
         server.start().await.unwrap();

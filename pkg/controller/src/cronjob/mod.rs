@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Api;
 use kube::api::{PostParams, PropagationPolicy};
 
-use self::schedule::Schedule;
+pub use self::schedule::Schedule;
 use crate::owner;
 use crate::skeleton::{
     self, Context, Error, SyncResult, Tasks, delete_uid, enqueue, ignore_not_found, is_already_exists,

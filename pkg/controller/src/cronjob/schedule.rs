@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 /// A schedule in a time zone.
 #[derive(Clone, Debug)]
-pub(super) struct Schedule {
+pub struct Schedule {
     minutes: u64,
     hours: u64,
     days: u64,
@@ -27,7 +27,7 @@ const YEARS_MAX: i16 = 5;
 
 impl Schedule {
     /// Parses a schedule; the text of the error names the field.
-    pub(super) fn parse(text: &str, zone: TimeZone) -> Result<Self, String> {
+    pub fn parse(text: &str, zone: TimeZone) -> Result<Self, String> {
         let text = text.trim();
         if text.contains("TZ=") {
             return Err("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".into());
@@ -71,7 +71,7 @@ impl Schedule {
     }
 
     /// The first time after `after`, if there is one in the next years.
-    pub(super) fn next(&self, after: Timestamp) -> Option<Timestamp> {
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         if let Some(seconds) = self.every {
             return Timestamp::from_second(after.as_second() + seconds).ok();
         }
