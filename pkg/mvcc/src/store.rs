@@ -84,6 +84,8 @@ pub struct Store {
     state: RwLock<State>,
     /// The newest revision, readable without the lock. Behind the state's, never ahead.
     published: AtomicU64,
+    /// Memory that the newest versions and the ring hold, readable without the lock.
+    used: AtomicU64,
     feed: Feed,
     limits: Limits,
 }
@@ -120,6 +122,7 @@ impl Store {
         Arc::new(Self {
             state: RwLock::new(state),
             published: AtomicU64::new(revision.get()),
+            used: AtomicU64::new(0),
             feed: Feed::default(),
             limits,
         })
@@ -147,6 +150,7 @@ impl Store {
             std::mem::take(&mut state.pins),
         );
         state.revision = revision;
+        self.used.store(state.used(), Ordering::Relaxed);
         self.published.store(revision.get(), Ordering::Release);
         self.feed.end_all(WatchEnd::Lagged);
         drop(state);
@@ -172,6 +176,7 @@ impl Store {
             }
         }
         self.compact(&mut state, now);
+        self.used.store(state.used(), Ordering::Relaxed);
         self.published.store(state.revision.get(), Ordering::Release);
         drop(state);
         wake.into_iter().for_each(Waker::wake);
@@ -208,6 +213,11 @@ impl Store {
     /// The newest revision.
     pub fn revision(&self) -> Revision {
         Revision::new(self.published.load(Ordering::Acquire))
+    }
+
+    /// Memory that the newest versions of all keys and the past hold, roughly.
+    pub fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// The oldest revision that watches and exact reads can start from (pinned snapshots aside).
@@ -337,6 +347,10 @@ impl Store {
 }
 
 impl State {
+    fn used(&self) -> u64 {
+        self.map.bytes() + self.ring.bytes() as u64
+    }
+
     fn snapshot(&self) -> Snapshot {
         Snapshot { map: self.map.clone(), revision: self.revision }
     }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::{Disk, RedbFile};
 use crate::types::{LogId, StoredMembership};
 
-const FILE: &str = "state.redb";
+pub(crate) const FILE: &str = "state.redb";
 const NEW_FILE: &str = "state.redb.new";
 const OBJECTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("objects");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -311,6 +311,24 @@ pub(crate) fn read(
             format!("its {records} records are not those that were written with the applied index"),
         )),
         found => Ok((meta, found.is_some())),
+    }
+}
+
+/// Shows every record of the file, or what is wrong with it, and has redb compare all its pages with their checksums.
+/// `disk` is written to where redb repairs what a loss of power left.
+pub(crate) fn inspect(disk: &dyn Disk, mut visit: impl FnMut(Result<Record, String>)) -> Result<Meta, CheckpointError> {
+    let mut database = open(disk)?;
+    let whole = guarded(|| Ok(database.check_integrity()?));
+    let read = guarded(|| {
+        read(&database, |_, record| {
+            visit(record);
+            Ok(())
+        })
+    });
+    match (read, whole) {
+        (Ok(_), Ok(false)) => Err(CheckpointError::Damaged("a page of it does not match its checksum".to_owned())),
+        (Ok(_), Err(error)) => Err(error),
+        (read, _) => read.map(|(meta, _)| meta),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::log::LogConfig;
 use crate::peer::PeerConfig;
 
@@ -29,6 +31,12 @@ pub struct Config {
     pub proposal_timeout: Duration,
     /// How long a read waits for the word of a majority.
     pub read_timeout: Duration,
+    /// Bytes that the state with its past may have; 0 for no limit. What makes it larger than that is refused.
+    pub quota_bytes: u64,
+    /// Keys that begin with one of these are written beyond it, as long as its reserve lasts.
+    pub quota_exempt: Vec<Bytes>,
+    /// How often the members compare their states.
+    pub compare_every: Duration,
 }
 
 impl Config {
@@ -45,6 +53,9 @@ impl Config {
             proposals_bytes_max: 64 << 20,
             proposal_timeout: Duration::from_secs(20),
             read_timeout: Duration::from_secs(5),
+            quota_bytes: 0,
+            quota_exempt: Vec::new(),
+            compare_every: Duration::from_secs(5 * 60),
         }
     }
 }
@@ -61,6 +72,9 @@ pub enum ProposeError {
     /// Larger than the log takes. Nothing was written.
     #[error("a write of {0} bytes is larger than the store takes")]
     TooLarge(usize),
+    /// The state is as large as it may become. Nothing was written.
+    #[error("{0}")]
+    NoSpace(String),
     /// Another member leads.
     #[error("this member does not lead the store{}", leader.as_ref().map(|leader| format!(", {leader} does")).unwrap_or_default())]
     NotLeader {
@@ -104,6 +118,8 @@ pub struct Statistics {
     pub applied_index: u64,
     /// Times that this member asked a majority, or the leader, how new reads have to be.
     pub read_rounds: u64,
+    /// Bytes that the state with its past may have; 0 for no limit.
+    pub quota_bytes: u64,
     /// The store's own.
     pub store: mvcc::Statistics,
 }

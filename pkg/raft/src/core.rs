@@ -18,9 +18,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::batch::Batches;
 use crate::config::{Config, ProposeError};
 use crate::identity::Identity;
+use crate::integrity::Watchman;
 use crate::log::LogStore;
 use crate::machine::Machine;
 use crate::peer::{Link, Links, wire};
+use crate::quota::Quota;
 use crate::rounds::Rounds;
 use crate::types::{PeerNode, TypeConfig};
 
@@ -57,6 +59,8 @@ pub(crate) struct Core {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// Questions put to a majority, or to the leader.
     pub(crate) read_rounds: AtomicU64,
+    pub(crate) quota: Quota,
+    pub(crate) watchman: Arc<Watchman>,
 }
 
 /// Who is asked.
@@ -76,6 +80,7 @@ impl Core {
         log: LogStore,
         identity: Arc<Identity>,
         links: Option<Arc<Links>>,
+        watchman: Arc<Watchman>,
     ) -> Arc<Self> {
         Arc::new(Self {
             store: machine.store().clone(),
@@ -96,6 +101,8 @@ impl Core {
             leads_since: Mutex::new(None),
             changing: tokio::sync::Mutex::default(),
             read_rounds: AtomicU64::new(0),
+            quota: Quota::new(config.quota_bytes, config.quota_exempt.clone()),
+            watchman,
         })
     }
 
@@ -220,6 +227,7 @@ impl Core {
     /// Writes an encoded transaction as the leader. Gives the index of its entry with what became of it.
     pub(crate) async fn propose_here(&self, transaction: Bytes) -> Result<(u64, Outcome), ProposeError> {
         self.log.admit(transaction.len() as u64).map_err(ProposeError::Disk)?;
+        self.quota.admit(&self.store, &transaction).map_err(ProposeError::NoSpace)?;
         let answer = self.batches.propose(&self.raft, transaction, self.alone.load(Ordering::Acquire));
         match timeout(self.timeout, answer).await {
             Ok(Ok(answer)) => answer,
@@ -242,9 +250,17 @@ impl Core {
             Err(_) => return Err(ProposeError::Timeout),
         };
         match reply.refusal {
-            Some(refusal) => Err(wire::read_refusal(refusal)),
+            Some(refusal) => Err(self.noted(wire::read_refusal(refusal))),
             None => Ok((reply.index, Outcome::decode(reply.outcome).map_err(|_| ProposeError::Timeout)?)),
         }
+    }
+
+    /// The leader's alarm is this member's, too.
+    fn noted(&self, refusal: ProposeError) -> ProposeError {
+        if matches!(refusal, ProposeError::NoSpace(_)) {
+            self.quota.refused(&self.store);
+        }
+        refusal
     }
 
     /// Returns when the store's state is at least as new as every write that was acknowledged before the call.

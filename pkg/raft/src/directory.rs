@@ -7,11 +7,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-const MARKER: &str = "FORMAT";
-const LOCK: &str = "LOCK";
+pub(crate) const MARKER: &str = "FORMAT";
+pub(crate) const LOCK: &str = "LOCK";
 const MAGIC: &str = "coracle-store";
+/// Before the checksum of what stands before it.
+const CHECKSUM: &str = " crc32:";
 /// The format that this version reads and writes.
-const FORMAT: u32 = 1;
+///
+/// 2: records of the checkpoint have digests, and this marker a checksum. What a version before it wrote is read.
+const FORMAT: u32 = 2;
+/// The first whose marker ends with its checksum.
+const FORMAT_WITH_CHECKSUM: u32 = 2;
 
 /// Why a data directory cannot be used. Every text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -129,8 +135,13 @@ impl DataDirectory {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io)?;
         }
         let lock = take_lock(path)?;
-        let marker = match read_marker(path)? {
-            Some(known) => known,
+        let marker = match read_format(path)? {
+            Some((FORMAT, known)) => known,
+            Some((_, known)) => {
+                // Before anything is written that the earlier version does not know.
+                write_marker(path, &known)?;
+                known
+            }
             None => {
                 let marker = Marker { node_id: unlikely_twice(), ..Marker::default() };
                 write_marker(path, &marker)?;
@@ -198,7 +209,7 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
 }
 
 /// The process that holds the lock, by what it wrote into the file.
-fn owner(lock: &mut File) -> String {
+pub(crate) fn owner(lock: &mut File) -> String {
     let mut text = String::new();
     let known = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok());
     let Some(pid) = known else { return "another process".to_owned() };
@@ -213,8 +224,17 @@ pub(crate) fn unlikely_twice() -> u64 {
     RandomState::new().build_hasher().finish() | 1
 }
 
+fn checksum(text: &str) -> String {
+    format!("{:08x}", crc32fast::hash(text.as_bytes()))
+}
+
 /// Whose the directory is; none when it has no marker.
 pub(crate) fn read_marker(path: &Path) -> Result<Option<Marker>, OpenError> {
+    Ok(read_format(path)?.map(|(_, marker)| marker))
+}
+
+/// The format and the rest of the marker.
+fn read_format(path: &Path) -> Result<Option<(u32, Marker)>, OpenError> {
     let name = path.join(MARKER);
     let text = match fs::read(&name) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -230,10 +250,15 @@ pub(crate) fn read_marker(path: &Path) -> Result<Option<Marker>, OpenError> {
     if format > FORMAT {
         return Err(OpenError::Newer { path: path.to_owned(), found: format });
     }
+    let corrupt = |detail: &str| OpenError::Corrupt { path: name.clone(), detail: detail.to_owned() };
+    let said = text.trim_end().rsplit_once(CHECKSUM);
+    if (format >= FORMAT_WITH_CHECKSUM || said.is_some()) && said.is_none_or(|(text, sum)| sum != checksum(text)) {
+        return Err(corrupt("it does not match its checksum"));
+    }
     let mut numbers = words.map_while(|word| u64::from_str_radix(word, 16).ok());
-    let corrupt = || OpenError::Corrupt { path: name.clone(), detail: "it names no member".to_owned() };
+    let corrupt = || corrupt("it names no member");
     let (node_id, cluster_id) = (numbers.next().ok_or_else(corrupt)?, numbers.next());
-    Ok(Some(Marker { node_id, cluster_id, earlier: numbers.collect() }))
+    Ok(Some((format, Marker { node_id, cluster_id, earlier: numbers.collect() })))
 }
 
 /// Makes the directory that of a member, and of a cluster if it has one. Complete or not at all: written aside and
@@ -244,7 +269,8 @@ pub(crate) fn write_marker(path: &Path, marker: &Marker) -> Result<(), OpenError
     let numbers: String = numbers.map(|id| format!(" {id:016x}")).collect();
     let new = path.join(format!("{MARKER}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(io)?;
-    file.write_all(format!("{MAGIC} {FORMAT}{numbers}\n").as_bytes()).map_err(io)?;
+    let text = format!("{MAGIC} {FORMAT}{numbers}");
+    file.write_all(format!("{text}{CHECKSUM}{}\n", checksum(&text)).as_bytes()).map_err(io)?;
     file.sync_all().map_err(io)?;
     fs::rename(&new, path.join(MARKER)).map_err(io)?;
     File::open(path).and_then(|directory| directory.sync_all()).map_err(io)
@@ -275,6 +301,26 @@ mod tests {
         for name in [MARKER, LOCK] {
             assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_the_marker_is_noticed_and_one_of_the_first_version_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join(MARKER);
+        let marker = Marker { node_id: 0x1234, cluster_id: Some(7), earlier: vec![6] };
+        write_marker(directory.path(), &marker).unwrap();
+        let text = fs::read(&name).unwrap();
+        for bit in 0..(text.len() - 1) * 8 {
+            let mut flipped = text.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&name, &flipped).unwrap();
+            let found = read_marker(directory.path());
+            assert!(found.is_err(), "{:?}: {found:?}", String::from_utf8_lossy(&flipped));
+        }
+        fs::write(&name, format!("{MAGIC} 1 {:016x} {:016x} {:016x}\n", 0x1234, 7, 6)).unwrap();
+        assert_eq!(read_marker(directory.path()).unwrap(), Some(marker.clone()));
+        drop(DataDirectory::open(directory.path()).unwrap());
+        assert_eq!(fs::read(&name).unwrap(), text, "the version before this one does not start on it any more");
     }
 
     #[test]

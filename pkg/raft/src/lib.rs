@@ -42,15 +42,19 @@ mod core;
 mod directory;
 mod disk;
 mod identity;
+mod integrity;
 mod log;
 mod machine;
 mod members;
 mod node;
 pub mod offline;
+mod overlay;
 mod peer;
+mod quota;
 mod rounds;
 mod start;
 mod types;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -58,5 +62,7 @@ mod tests;
 pub use config::{Config, ProposeError, Statistics};
 pub use directory::{DataDirectory, OpenError};
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use integrity::{Integrity, StateReport};
 pub use node::Node;
 pub use peer::{Member, PEER_SERVER_NAME, PeerConfig};
+pub use verify::{Problem, Verified, verify};

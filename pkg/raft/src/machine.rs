@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures::{Stream, StreamExt as _};
-use mvcc::{Outcome, Store, Transaction};
+use mvcc::{Digest, Outcome, Store, Transaction};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
@@ -15,9 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::checkpoint::{Changes, Checkpoint, CheckpointError, Loaded, Meta};
-use crate::types::{
-    Entry, LogId, Membership, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
-};
+use crate::types::{Entry, LogId, Membership, Response, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries that are applied under one lock, while whoever reads the membership or the applied index waits.
 const APPLIED_AT_ONCE: usize = 64;
@@ -104,6 +102,13 @@ impl Machine {
 
     pub(crate) fn applied(&self) -> Option<LogId> {
         self.shared.state.lock().applied
+    }
+
+    /// An applied index, and the revision and the digest of the state at that moment.
+    pub(crate) fn moment(&self) -> (u64, u64, Digest) {
+        let state = self.shared.state.lock();
+        let snapshot = self.shared.store.snapshot();
+        (state.applied.map_or(0, |log_id| log_id.index()), snapshot.revision().get(), snapshot.digest())
     }
 
     /// Returns when the entry of this index is applied.

@@ -18,6 +18,7 @@ use crate::core::Core;
 use crate::directory::{DataDirectory, OpenError, unlikely_twice};
 use crate::disk::{Disk, RealDisk};
 use crate::identity::Identity;
+use crate::integrity::{Integrity, StateReport, Watchman, keep_watch};
 use crate::machine::Machine;
 use crate::members::Change;
 use crate::peer::{Dial, Links, Member, Peers, Server, Service, Tcp};
@@ -87,9 +88,10 @@ impl Node {
         };
         let loaded = started.elapsed();
         let links = config.peers.as_ref().map(|peers| Links::new(&peers.client, dial, identity.clone()));
-        let peers = Peers { links: links.clone() };
+        let watchman = Arc::new(Watchman::default());
+        let peers = Peers { links: links.clone(), watchman: watchman.clone() };
         let raft = start_raft(&config, identity.id(), peers, log.clone(), machine.clone()).await?;
-        let core = Core::new(&config, raft, machine, log, identity, links);
+        let core = Core::new(&config, raft, machine, log, identity, links, watchman);
         let server = config.peers.as_ref().map(|peers| Server::start(peers, Service::new(core.clone())));
         let node = Self { core, server, tasks: Mutex::default(), directory: Mutex::new(directory) };
         node.follow_membership();
@@ -228,6 +230,21 @@ impl Node {
         self.core.alone.load(Ordering::Acquire)
     }
 
+    /// All members with their states in figures. The states are compared with each other at this one's revision.
+    pub async fn states(&self) -> Vec<(Member, Option<StateReport>)> {
+        self.core.states().await
+    }
+
+    /// What the last comparison of the members' states brought; they are compared every few minutes.
+    pub fn integrity(&self) -> Integrity {
+        self.core.watchman.known()
+    }
+
+    /// Whether the state is as large as it may become, so that only what makes it smaller goes on.
+    pub fn is_full(&self) -> bool {
+        self.core.quota.alarm(&self.core.store)
+    }
+
     /// Counters and sizes.
     pub fn statistics(&self) -> Statistics {
         let core = &self.core;
@@ -244,6 +261,7 @@ impl Node {
             checkpoint_size: core.machine.checkpoint_size(),
             applied_index: core.machine.applied().map_or(0, |log_id| log_id.index()),
             read_rounds: core.read_rounds.load(Ordering::Relaxed),
+            quota_bytes: core.quota.bytes(),
             store: core.store.statistics(),
         }
     }
@@ -332,7 +350,9 @@ impl Node {
 
     fn look_after(&self, config: &Config, patience: Patience) {
         let own = config.peers.as_ref().map(|peers| (peers.name.clone(), peers.advertise.clone()));
-        self.tasks.lock().push(tokio::spawn(take_care(self.core.clone(), own, patience)));
+        let care = tokio::spawn(take_care(self.core.clone(), own, patience));
+        let watch = tokio::spawn(keep_watch(self.core.clone(), config.compare_every));
+        self.tasks.lock().extend([care, watch]);
     }
 
     fn checkpoint_behind(&self) {

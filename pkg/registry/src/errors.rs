@@ -18,6 +18,8 @@ pub fn from_storage(error: StorageError) -> ApiError {
             ApiError::request_too_large(format!("the object is too large: {bytes} bytes, limit is {limit}"))
         }
         StorageError::Unconfirmed => ApiError::timeout("the write was not confirmed in time; it may still happen"),
+        // As upstream's store says it, without a reason.
+        StorageError::NoSpace(why) => ApiError::new(500, "", why),
         StorageError::Unavailable(why) => ApiError::service_unavailable(format!("the store is not available: {why}")),
         other => ApiError::internal(other),
     }

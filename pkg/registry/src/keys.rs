@@ -53,6 +53,9 @@ pub fn shown(resource: &Resource, namespace: &str, name: &str) -> String {
     format!("/registry/{place}/{namespace}{name}")
 }
 
+/// Prefixes of what the cluster itself lives on, when nothing else has room any more: who leads, and which nodes are well.
+pub const VITAL: [&str; 2] = ["/registry/coordination.k8s.io/leases/", "/registry/core/nodes/"];
+
 fn push_root(key: &mut String, group: &str, plural: &str) {
     key.push_str("/registry/");
     key.push_str(group);

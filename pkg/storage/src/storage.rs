@@ -33,6 +33,10 @@ pub struct Config {
     pub peers: Option<PeerConfig>,
     /// A store without data does not form a group of its own but waits to be added to one.
     pub join: bool,
+    /// Bytes of memory that the objects and their past may take; 0 for no limit.
+    pub quota_bytes: u64,
+    /// Keys that begin with one of these are written beyond that, within a reserve.
+    pub quota_exempt: Vec<String>,
 }
 
 impl Config {
@@ -47,6 +51,8 @@ impl Config {
             checkpoint_bytes: 16 << 20,
             peers: None,
             join: false,
+            quota_bytes: 0,
+            quota_exempt: Vec::new(),
         }
     }
 }
@@ -82,6 +88,9 @@ pub enum StorageError {
         /// The limit.
         limit: usize,
     },
+    /// The store is as large as it may become, and the write would make it larger; the text says what to do.
+    #[error("{0}")]
+    NoSpace(String),
     /// The write may or may not happen still.
     #[error("the write was not confirmed in time; it may still happen")]
     Unconfirmed,
@@ -95,6 +104,7 @@ impl StorageError {
         match error {
             // What was under way when the store stopped may be in its log.
             ProposeError::Timeout | ProposeError::Stopped(_) => Self::Unconfirmed,
+            ProposeError::NoSpace(why) => Self::NoSpace(why.clone()),
             other => Self::Unavailable(other.to_string()),
         }
     }
@@ -137,6 +147,8 @@ impl Storage {
         }
         node.peers = config.peers;
         node.join = config.join;
+        node.quota_bytes = config.quota_bytes;
+        node.quota_exempt = config.quota_exempt.into_iter().map(Bytes::from).collect();
         let node = Node::open(node).await?;
         Ok(Self { inner: Arc::new(Inner { node, object_bytes_max: config.object_bytes_max }) })
     }

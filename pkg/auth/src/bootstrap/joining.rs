@@ -10,6 +10,8 @@ pub const NODE_TOKENS: &str = "system:bootstrappers:coracle:default-node-token";
 pub const CONFIG_PATH: &str = "/v1-coracle/config";
 /// Where a server gets what all servers share, and where it asks to be one of them.
 pub const SERVERS_PATH: &str = "/v1-coracle/servers";
+/// Where an administrator reads how the store does.
+pub const STORE_PATH: &str = "/v1-coracle/store";
 /// Where anyone reads the certificates of the servers' authority; a token's hash tells whether they are the right ones.
 pub const AUTHORITY_PATH: &str = "/cacerts";
 

@@ -12,7 +12,7 @@ use openraft::entry::RaftEntry;
 use crate::types::{Command, Entry, LogId, Membership, Vote};
 
 pub(super) const HEADER: usize = 32;
-const MAGIC: u32 = 0x4c47_4352;
+pub(super) const MAGIC: u32 = 0x4c47_4352;
 const ALIGNMENT: usize = 8;
 
 /// One thing that happened to the log.

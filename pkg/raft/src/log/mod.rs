@@ -3,7 +3,9 @@
 //! `append` only queues. The writer takes all that is queued, writes one frame, syncs once, and then tells openraft by
 //! callback; whatever came meanwhile is the next frame. Entries are visible to readers as soon as they are queued.
 
+mod flip;
 mod frame;
+mod inspect;
 mod job;
 mod recovery;
 mod segment;
@@ -29,6 +31,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::types::{Entry, IoFlushed, LogId, TypeConfig, Vote};
 
 pub(crate) use frame::{get_entry, put_entry};
+pub(crate) use inspect::{Contents, inspect, segment_id};
 use job::Job;
 pub(crate) use recovery::LogDamage;
 use writer::Writer;

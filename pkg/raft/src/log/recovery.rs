@@ -1,7 +1,8 @@
 //! Reading the log back at start.
 //!
 //! The rule: a frame is only written when the one before it is on disk. So whatever cannot be read at the very end was
-//! never acknowledged and is dropped, while a bad frame with good ones behind it is damage and nothing is touched.
+//! never acknowledged and is dropped, while a bad frame with good ones behind it is damage and nothing is touched. So is
+//! one at the end that would be whole but for one bit: writes are not cut short like that.
 
 use std::io;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 
+use super::flip::flipped_bit;
 use super::frame::{Record, any_frame_after, frame_at, records};
 use super::{FrameIndex, LogConfig, Segment, State, segment};
 use crate::disk::{Disk, DiskFile};
@@ -62,6 +64,68 @@ pub(super) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
     Ok(Recovered { state, position: Position { offset, number, next_segment } })
 }
 
+/// What is wrong with a segment.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(crate) struct Found {
+    pub(crate) offset: usize,
+    detail: String,
+}
+
+/// How far the frames of a segment go.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Walked {
+    /// Where the last whole frame ends.
+    pub(crate) end: usize,
+    /// The number of the frame that comes next.
+    pub(crate) number: Option<u64>,
+    /// A write that was cut short is at the end.
+    pub(crate) torn: bool,
+}
+
+/// Goes through the frames of the segment `id`, of which the first has to have the number `expected` if that is known.
+/// `newest`: no other segment follows.
+pub(super) fn walk(
+    content: &Bytes,
+    id: u64,
+    expected: Option<u64>,
+    newest: bool,
+    mut visit: impl FnMut(Vec<Record>, usize),
+) -> Result<Walked, Found> {
+    let mut walked = Walked { number: expected, ..Walked::default() };
+    let found = |offset, detail: String| Err(Found { offset, detail });
+    while let Some(frame) = frame_at(content, walked.end, id) {
+        if let Some(expected) = walked.number.filter(|expected| frame.number != *expected) {
+            return found(walked.end, format!("frame {} follows where {expected} belongs", frame.number));
+        }
+        let Some(read) = records(frame.payload) else {
+            return found(walked.end, format!("frame {} holds what this version does not know", frame.number));
+        };
+        visit(read, walked.end);
+        walked.number = Some(frame.number + 1);
+        walked.end += frame.size;
+    }
+    let offset = walked.end;
+    if let Some(later) = any_frame_after(content, offset, id) {
+        let number = later.number;
+        return found(
+            offset,
+            format!("what is at offset {offset} does not match its checksum, though frame {number} behind it is whole"),
+        );
+    }
+    if let Some(at) = walked.number.and_then(|number| flipped_bit(content, offset, id, number)) {
+        return found(
+            at,
+            format!("the last frame, at offset {offset}, does not match its checksum for one bit at {at}"),
+        );
+    }
+    if offset == 0 && !newest {
+        return found(0, "it holds nothing, though later segments exist".to_owned());
+    }
+    walked.torn = content.get(offset..offset + 8).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0));
+    Ok(walked)
+}
+
 struct Recovery {
     state: State,
     /// The frame number that has to come next; any for the first.
@@ -77,30 +141,14 @@ impl Recovery {
         file.read_at(0, &mut content)?;
         let content = Bytes::from(content);
         let mut segment = Segment { id, file, frames: Vec::new() };
-        let mut offset = 0;
-        while let Some(frame) = frame_at(&content, offset, id) {
-            if self.number.is_some_and(|expected| frame.number != expected) {
-                let detail = format!("frame {} follows where {} belongs", frame.number, self.number.unwrap_or(0));
-                return Err(corrupt(detail));
-            }
-            let read = records(frame.payload)
-                .ok_or_else(|| corrupt(format!("frame {} holds what this version does not know", frame.number)))?;
-            self.apply(read, &mut segment, offset as u64);
-            self.number = Some(frame.number + 1);
-            offset += frame.size;
-        }
-        if let Some(later) = any_frame_after(&content, offset, id) {
-            return Err(corrupt(format!(
-                "what is at offset {offset} does not match its checksum, though frame {} behind it is whole",
-                later.number
-            )));
-        }
+        let expected = self.number;
+        let walked = walk(&content, id, expected, newest, |records, offset| {
+            self.apply(records, &mut segment, offset as u64);
+        });
+        let Walked { end: offset, number, .. } = walked.map_err(|found| corrupt(found.to_string()))?;
+        self.number = number;
         if offset == 0 {
-            return if newest {
-                Ok(())
-            } else {
-                Err(corrupt("it holds nothing, though later segments exist".to_owned()))
-            };
+            return Ok(());
         }
         if newest && content.get(offset..offset + 8).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0)) {
             tracing::info!(

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::links::{Link, Links};
 use super::{snapshot, wire};
+use crate::integrity::Watchman;
 use crate::types::{PeerNode, Snapshot, TypeConfig, Vote};
 
 /// How long a call that is answered at once may take: the time of a vote.
@@ -27,12 +28,14 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Makes connections to members. Without links (a group of one) every peer is unreachable, which it never notices.
 pub(crate) struct Peers {
     pub(crate) links: Option<Arc<Links>>,
+    pub(crate) watchman: Arc<Watchman>,
 }
 
 /// One member. It is looked for anew each time: its address may have changed, and openraft keeps this for long.
 pub(crate) struct Peer {
     id: u64,
     links: Option<Arc<Links>>,
+    watchman: Arc<Watchman>,
 }
 
 type Appended = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
@@ -93,7 +96,7 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
         {
             links.get(target, &node.address);
         }
-        Peer { id: target, links: self.links.clone() }
+        Peer { id: target, links: self.links.clone(), watchman: self.watchman.clone() }
     }
 }
 
@@ -152,6 +155,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        if !self.watchman.is_trusted() {
+            let why = io::Error::other("the state of this server is wrong, and not for others");
+            return Err(unreachable(&why).into());
+        }
         tokio::select! {
             sent = snapshot::send(|| self.link(), vote, snapshot) => Ok(sent.map_err(|error| unreachable(&error))?),
             closed = cancel => Err(StreamingError::Closed(closed)),

@@ -252,6 +252,12 @@ impl Peer for Service {
         Ok(Response::new(proto::ChangeReply { refusal }))
     }
 
+    async fn state(&self, request: Request<proto::StateRequest>) -> Result<Response<proto::StateReply>, Status> {
+        self.admit(&request, For::Member)?;
+        let proto::StateRequest { index, revision } = request.into_inner();
+        Ok(Response::new(wire::state(self.core.report_at(index, revision).await)))
+    }
+
     async fn members(&self, request: Request<proto::MembersRequest>) -> Result<Response<proto::MembersReply>, Status> {
         self.admit(&request, For::Member)?;
         Ok(Response::new(match self.only_leader() {

@@ -106,7 +106,8 @@ impl Outgoing {
     /// The messages from a chunk on: made one by one, as the receiver takes them.
     fn chunks_from(&self, first: u64) -> impl Stream<Item = proto::SnapshotChunk> + Send + 'static + use<> {
         let (state, made) = (self.state.clone(), self.made.clone());
-        let mut header = Some(self.header.clone());
+        let sent = self.header.clone();
+        let mut header = Some(sent.clone());
         // It cannot have more than were made; if it says so all the same, it begins anew.
         let mut number = if first as usize <= made.lock().len() { first } else { 0 };
         let mut done = false;
@@ -125,7 +126,7 @@ impl Outgoing {
                 number += 1;
             } else {
                 done = true;
-                message.end = Some(end(&made.lock()));
+                message.end = Some(end(&made.lock(), &sent, &state));
             }
             Some(message)
         }))
@@ -153,13 +154,22 @@ fn make(state: &mvcc::Snapshot, after: Option<&[u8]>) -> Option<(Bytes, Made)> {
     Some((out.into(), Made { last_key, records, checksum }))
 }
 
-fn end(made: &[Made]) -> proto::SnapshotEnd {
+fn header_checksum(header: &proto::SnapshotHeader) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header.revision.to_le_bytes());
+    hasher.update(&header.meta);
+    hasher.finalize()
+}
+
+fn end(made: &[Made], header: &proto::SnapshotHeader, state: &mvcc::Snapshot) -> proto::SnapshotEnd {
     let mut all = crc32fast::Hasher::new();
     made.iter().for_each(|chunk| all.update(&chunk.checksum.to_le_bytes()));
     proto::SnapshotEnd {
         chunks: made.len() as u64,
         records: made.iter().map(|chunk| chunk.records).sum(),
         checksum: all.finalize(),
+        digest: state.digest().to_bytes().to_vec().into(),
+        header_checksum: Some(header_checksum(header)),
     }
 }
 
@@ -253,10 +263,15 @@ impl Receiving {
         let Some(end) = &message.end else { return Ok(None) };
         let whole = end.chunks == state.chunks
             && end.records == state.records
-            && end.checksum == state.checksums.clone().finalize();
+            && end.checksum == state.checksums.clone().finalize()
+            && end.header_checksum.is_none_or(|sum| sum == header_checksum(&state.header));
         // Complete or not, there is nothing to go on with.
         let state = slot.state.take().filter(|_| whole).ok_or(Refused::Incomplete)?;
-        state.finish().map(Some).ok_or(Refused::Incomplete)
+        let (vote, snapshot) = state.finish().ok_or(Refused::Incomplete)?;
+        match mvcc::Digest::from_bytes(&end.digest) {
+            Some(digest) if digest != snapshot.snapshot.digest() => Err(Refused::Incomplete),
+            _ => Ok(Some((vote, snapshot))),
+        }
     }
 }
 
@@ -366,6 +381,24 @@ mod tests {
         assert_eq!(incoming.progress(1, outgoing.header.id), 1);
         assert_eq!(incoming.progress(2, outgoing.header.id), 0, "another sender's is another state");
         assert!(matches!(receiving.take(&all[1]), Err(Refused::Superseded)), "somebody asked to go on");
+        // A header that changed on its way, and another state with right checksums.
+        for spoil in [
+            (|header, _| header.revision += 1) as fn(&mut proto::SnapshotHeader, &mut proto::SnapshotEnd),
+            |header, _| header.meta = vec![0; header.meta.len()].into(),
+            |_, end| end.digest = mvcc::Digest::of([1, 2, 3], b"").to_bytes().to_vec().into(),
+        ] {
+            let mut all = messages(&outgoing, 0);
+            let (mut first, mut end) = (header(&all[0]), all.last().unwrap().end.clone().unwrap());
+            first.id += 1;
+            spoil(&mut first, &mut end);
+            all.last_mut().unwrap().end = Some(end);
+            let receiving = incoming.begin(1, first);
+            let (last, before) = all.split_last().unwrap();
+            before.iter().for_each(|message| assert!(matches!(receiving.take(message), Ok(None))));
+            assert!(matches!(receiving.take(last), Err(Refused::Incomplete)));
+        }
+        let receiving = incoming.begin(1, header(&all[0]));
+        assert!(matches!(receiving.take(&all[0]), Ok(None)));
         // An end that leaves something out.
         let receiving = incoming.begin(1, header(&all[0]));
         assert!(matches!(receiving.take(all.last().unwrap()), Err(Refused::Incomplete)));

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use mvcc::Digest;
 use openraft::errors::RaftError;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest};
 
 use super::{Member, proto};
 use crate::ProposeError;
+use crate::integrity::StateReport;
 use crate::log::{get_entry, put_entry};
 use crate::types::{LogId, TypeConfig, Vote};
 
@@ -142,6 +144,7 @@ pub(crate) fn refusal(error: &ProposeError) -> proto::Refusal {
         ProposeError::TooLarge(bytes) => (Kind::TooLarge, String::new(), *bytes as u64),
         ProposeError::NotLeader { leader } => (Kind::NotLeader, leader.clone().unwrap_or_default(), 0),
         ProposeError::NoQuorum(text) => (Kind::NoQuorum, text.clone(), 0),
+        ProposeError::NoSpace(text) => (Kind::NoSpace, text.clone(), 0),
         ProposeError::Membership(text) => (Kind::Membership, text.clone(), 0),
         ProposeError::Timeout => (Kind::Unconfirmed, String::new(), 0),
         ProposeError::Stopped(text) => (Kind::Stopped, text.clone(), 0),
@@ -157,6 +160,7 @@ pub(crate) fn read_refusal(refusal: proto::Refusal) -> ProposeError {
         Kind::TooLarge => ProposeError::TooLarge(refusal.bytes as usize),
         Kind::NotLeader => ProposeError::NotLeader { leader: Some(refusal.text).filter(|text| !text.is_empty()) },
         Kind::NoQuorum => ProposeError::NoQuorum(refusal.text),
+        Kind::NoSpace => ProposeError::NoSpace(refusal.text),
         Kind::Membership => ProposeError::Membership(refusal.text),
         // Whatever a later version may say: better not to claim that nothing happened.
         Kind::Unconfirmed | Kind::Stopped | Kind::Unspecified => ProposeError::Timeout,
@@ -184,6 +188,46 @@ pub(crate) fn read_member(member: proto::Member) -> Member {
         leader: member.leader,
         silent: member.silent_ms.map(Duration::from_millis),
         matched: member.matched,
+    }
+}
+
+pub(crate) fn state(report: StateReport) -> proto::StateReply {
+    proto::StateReply {
+        applied: report.applied,
+        revision: report.revision,
+        keys: report.keys,
+        bytes: report.bytes,
+        history_bytes: report.history_bytes,
+        log_bytes: report.log_bytes,
+        checkpoint_bytes: report.checkpoint_bytes,
+        fsyncs: report.fsyncs,
+        checkpoints: report.checkpoints,
+        checkpoint_failures: report.checkpoint_failures,
+        quota_bytes: report.quota_bytes,
+        quota_alarm: report.quota_alarm,
+        digest: report.digest.map(|digest| digest.to_bytes().to_vec().into()).unwrap_or_default(),
+        behind: report.behind,
+        problem: report.problem.unwrap_or_default(),
+    }
+}
+
+pub(crate) fn read_state(reply: proto::StateReply) -> StateReport {
+    StateReport {
+        applied: reply.applied,
+        revision: reply.revision,
+        keys: reply.keys,
+        bytes: reply.bytes,
+        history_bytes: reply.history_bytes,
+        log_bytes: reply.log_bytes,
+        checkpoint_bytes: reply.checkpoint_bytes,
+        fsyncs: reply.fsyncs,
+        checkpoints: reply.checkpoints,
+        checkpoint_failures: reply.checkpoint_failures,
+        quota_bytes: reply.quota_bytes,
+        quota_alarm: reply.quota_alarm,
+        digest: Digest::from_bytes(&reply.digest),
+        behind: reply.behind,
+        problem: Some(reply.problem).filter(|problem| !problem.is_empty()),
     }
 }
 

@@ -349,6 +349,9 @@ async fn crash_everywhere(bug: Option<Bug>, seed: u64) -> Vec<String> {
         }
         if let Err(error) = result {
             found.push(format!("seed {seed:#x}, power lost at operation {point}: {error}"));
+            if bug.is_some() {
+                break;
+            }
         }
     }
     eprintln!("lost power at each of {operations} operations, seed {seed:#x}, with {bug:?}");

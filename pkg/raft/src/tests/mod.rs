@@ -11,6 +11,7 @@ mod failover;
 mod follower;
 mod group;
 mod install;
+mod integrity;
 mod log;
 mod members;
 mod net;
@@ -19,6 +20,7 @@ mod promises;
 mod sim_disk;
 mod snapshots;
 mod suite;
+mod verify;
 
 use std::sync::Arc;
 
