@@ -27,6 +27,10 @@ const SERVERS_PATIENCE: Duration = Duration::from_secs(5);
 struct Folder(PathBuf);
 
 impl Folder {
+    fn of(data_dir: &Path) -> Self {
+        Self(data_dir.join("agent/cluster"))
+    }
+
     fn authority(&self) -> PathBuf {
         self.0.join("server-ca.crt")
     }
@@ -82,7 +86,11 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
     // Nothing is written before the flags and the machine are known to do.
     let mut site = node_site(&options, &node_name, node_ip);
     let plan = node::Plan::check(&site).await?;
-    let folder = folder(&options.common.data_dir)?;
+    let data_dir = &options.common.data_dir;
+    if remembered(&Folder::of(data_dir)).is_none() {
+        crate::check::room_to_join(data_dir)?;
+    }
+    let folder = folder(data_dir)?;
     let (door, config, credentials, leaf) = join(&options.server, &token, &folder, &node_name).await?;
     if let Some(own) = options.node.flannel_backend.as_ref().filter(|own| **own != config.flannel_backend) {
         bail!(
@@ -154,13 +162,13 @@ fn node_site(options: &AgentOptions, node_name: &str, node_ip: IpAddr) -> node::
 }
 
 fn folder(data_dir: &Path) -> anyhow::Result<Folder> {
-    let folder = data_dir.join("agent/cluster");
-    std::fs::create_dir_all(&folder).with_context(|| format!("--data-dir {}: cannot be made", data_dir.display()))?;
-    for dir in [data_dir, folder.as_path()] {
+    let folder = Folder::of(data_dir);
+    std::fs::create_dir_all(&folder.0).with_context(|| format!("--data-dir {}: cannot be made", data_dir.display()))?;
+    for dir in [data_dir, folder.0.as_path()] {
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
             .with_context(|| dir.display().to_string())?;
     }
-    Ok(Folder(folder))
+    Ok(folder)
 }
 
 /// Learns what the cluster is like; from an earlier time if no server is in reach.

@@ -51,6 +51,28 @@ fn programs() -> Vec<Finding> {
     PROGRAMS.iter().map(find).collect()
 }
 
+/// What a machine that joins has to have free: less is used up before anybody looks.
+const JOIN_FREE_MIN: u64 = 256 << 20;
+
+/// Refuses a disk that is full before anything is asked of the cluster.
+pub fn room_to_join(data_dir: &Path) -> anyhow::Result<()> {
+    match free_bytes(data_dir) {
+        Some(free) if free < JOIN_FREE_MIN => bail!(
+            "--data-dir {}: {} MiB are free there, and joining needs {} MiB; make room, or give another --data-dir",
+            data_dir.display(),
+            free >> 20,
+            JOIN_FREE_MIN >> 20
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Where the folder is or will be; `None` if that cannot be told.
+fn free_bytes(data_dir: &Path) -> Option<u64> {
+    let existing = data_dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    rustix::fs::statvfs(existing).ok().map(|stat| stat.f_bavail * stat.f_frsize)
+}
+
 /// Also where administrators' programs are, which an ordinary PATH leaves out.
 pub fn on_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -99,8 +121,7 @@ fn cgroups() -> Finding {
 
 fn space(data_dir: &Path) -> Finding {
     const WANTED: u64 = 2 << 30;
-    let existing = data_dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-    let free = rustix::fs::statvfs(existing).map_or(0, |stat| stat.f_bavail * stat.f_frsize);
+    let free = free_bytes(data_dir).unwrap_or(0);
     Finding {
         what: format!("{} MiB free for {}", free >> 20, data_dir.display()),
         remedy: (free < WANTED).then(|| "make room, or give another --data-dir; 2 GiB are wanted".to_owned()),

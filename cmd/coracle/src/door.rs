@@ -115,7 +115,9 @@ fn no_way(url: &str, error: &kube::Error) -> anyhow::Error {
     // TLS names its reasons in this form alone.
     let reasons = format!("{error:?}");
     if reasons.contains("NotValidYet") || reasons.contains("Expired") {
-        return anyhow!("--server {url}: its certificate is not valid at this machine's time; is the clock right?");
+        return anyhow!(
+            "--server {url}: its certificate is not valid at this machine's time: set the clock (timedatectl set-ntp true)"
+        );
     }
     if reasons.contains("InvalidCertificate") {
         return anyhow!("--server {url}: its certificate is not of the cluster that the token is for");

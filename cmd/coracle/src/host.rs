@@ -53,7 +53,6 @@ pub struct Admission {
     /// Unix seconds.
     pub time: u64,
     pub settings: Agreed,
-}
     /// The hash of its `--agent-token`, if it was given one.
     #[serde(default)]
     pub agent_token: Option<String>,
@@ -68,6 +67,7 @@ fn agent_token_difference(cluster: Option<&str>, joiner: Option<&str>) -> Option
             Some("--agent-token is given, and the cluster has none: give it to the other servers first".to_owned())
         }
     }
+}
 
 /// The request of a server that is ready to be a member.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -77,8 +77,9 @@ pub struct Membership {
     pub address: String,
 }
 
-/// How long a member may take to answer when nobody leads.
+/// How long a member may take to answer when nobody leads, and a joiner at all.
 const DIAL_LIMIT: Duration = Duration::from_millis(500);
+const JOINER_LIMIT: Duration = Duration::from_secs(3);
 
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -100,7 +101,6 @@ impl Host {
         self.registry.read("", "secrets", "kube-system", &controller::node_identity_secret(name)).is_some()
     }
 
-    /// All members by name, and whether each can be reached: as the leader says or, when nobody leads, by asking each.
     /// The hash of the agents' token, if they have one of their own.
     fn agent_token(&self) -> Option<String> {
         let tokens = self.registry.read("", "secrets", "kube-system", auth::authn::join_token::SECRET)?;
@@ -109,6 +109,7 @@ impl Host {
         String::from_utf8(hash).ok()
     }
 
+    /// All members by name, and whether each can be reached: as the leader says or, when nobody leads, by asking each.
     async fn members(&self) -> Vec<(Member, bool)> {
         let (mut members, own) = (self.storage.members().await, self.storage.node_id());
         // They come in the order of their random numbers.
@@ -116,7 +117,7 @@ impl Host {
         let led = self.storage.leader().is_some();
         let asked = members.into_iter().map(|member| async move {
             let known = member.id == own || member.reachable();
-            let reachable = known || (!led && answers(&member.address).await);
+            let reachable = known || (!led && answers(&member.address, DIAL_LIMIT).await);
             (member, reachable)
         });
         futures::future::join_all(asked).await
@@ -139,8 +140,8 @@ impl Host {
 }
 
 /// Whether anything listens at `address`.
-async fn answers(address: &str) -> bool {
-    let dial = tokio::time::timeout(DIAL_LIMIT, tokio::net::TcpStream::connect(address));
+async fn answers(address: &str, limit: Duration) -> bool {
+    let dial = tokio::time::timeout(limit, tokio::net::TcpStream::connect(address));
     matches!(dial.await, Ok(Ok(_)))
 }
 
@@ -221,6 +222,13 @@ impl Joining for Host {
     async fn add(&self, name: &str, request: &Value) -> ApiResult<Value> {
         let asked: Membership =
             serde_json::from_value(request.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
+        if !answers(&asked.address, JOINER_LIMIT).await {
+            return Err(refuse(format!(
+                "the joining server cannot be reached at {}: does a firewall block that port (--peer-port), or is the \
+                 address not the right one (--node-ip, --advertise-address)?",
+                asked.address
+            )));
+        }
         self.storage.add_member(asked.id, name, &asked.address).await.map_err(unavailable)?;
         crate::peers::warn_if_even(self.storage.members().await.len());
         Ok(json!({ "name": name }))
@@ -276,7 +284,6 @@ mod tests {
         );
         assert_eq!(differences(&cluster, &Agreed::new()).len(), cluster.len());
     }
-}
 
     #[test]
     fn a_joiner_brings_no_agent_token_of_its_own() {
@@ -292,3 +299,4 @@ mod tests {
             assert!(why.unwrap_or_default().contains(want.unwrap_or_default()), "{cluster:?} {joiner:?}");
         }
     }
+}

@@ -7,6 +7,7 @@ use anyhow::{Context as _, anyhow};
 use client::Client;
 use client::election::Timings;
 use component_base::Shutdown;
+use component_base::task::supervise_to_end;
 use tokio::task::JoinHandle;
 
 use crate::identity;
@@ -73,12 +74,7 @@ pub fn start_controllers(options: Controllers, timings: Timings, shutdown: &Shut
         signers: options.signers,
     };
     let stop = shutdown.clone();
-    // Not supervised from outside, which would drop it at the end before it has given its Lease back.
-    shutdown.spawn(async move {
-        if let Err(error) = controller::run(config, stop).await {
-            tracing::error!(%error, "the controllers ended");
-        }
-    })
+    supervise_to_end("controllers", shutdown, move || controller::run(config.clone(), stop.clone()))
 }
 
 async fn connect(kubeconfig: &Path, agent: &str) -> anyhow::Result<Client> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use client::{Client, Informers, Recorder, Scope};
 use component_base::Shutdown;
-use component_base::task::supervise;
+use component_base::task::{supervise, supervise_to_end};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Node;
 
@@ -45,7 +45,7 @@ pub fn start_pods(site: &Site, client: &Client, shutdown: &Shutdown) -> anyhow::
     };
     supervise("pod network", shutdown, move || setup.clone().follow(informers.clone()));
     let stop = shutdown.clone();
-    supervise("overlay", shutdown, move || overlay::run(config.clone(), stop.clone()));
+    supervise_to_end("overlay", shutdown, move || overlay::run(config.clone(), stop.clone()));
     Ok(())
 }
 
@@ -77,17 +77,39 @@ struct NetworkSetup {
 impl NetworkSetup {
     async fn follow(self, informers: Informers) -> anyhow::Result<()> {
         let mut changes = informers.get::<Node>(Scope::object("", &self.node_name)).subscribe();
-        let mut current = None;
+        // After a reboot pods can start before any server has answered.
+        let mut current = self.remembered();
+        if let Some(range) = &current {
+            self.set_up(range).await?;
+        }
         while let Some(change) = changes.next().await {
             let range = change.new.as_ref().and_then(|node| node.spec.as_ref()?.pod_cidr.clone());
             let Some(range) = range.filter(|range| current.as_ref() != Some(range)) else { continue };
-            let pod_cidr: Ipv4Net = range.parse().with_context(|| format!("the node's podCIDR {range:?}"))?;
-            let options = self.options(pod_cidr, overlay::pod_mtu(&self.uplink, self.backend).await);
-            tokio::task::spawn_blocking(move || cni::configure(&options)).await??;
-            tracing::info!(pod_cidr = range, "the pod network is set up");
+            self.set_up(&range).await?;
+            std::fs::write(self.memory(), &range).context("remembering the node's podCIDR")?;
             current = Some(range);
         }
         Ok(())
+    }
+
+    async fn set_up(&self, range: &str) -> anyhow::Result<()> {
+        let pod_cidr: Ipv4Net = range.parse().with_context(|| format!("the node's podCIDR {range:?}"))?;
+        let options = self.options(pod_cidr, overlay::pod_mtu(&self.uplink, self.backend).await);
+        tokio::task::spawn_blocking(move || cni::configure(&options)).await??;
+        tracing::info!(pod_cidr = range, "the pod network is set up");
+        Ok(())
+    }
+
+    /// Where the node's last podCIDR is kept.
+    fn memory(&self) -> PathBuf {
+        self.data_dir.join("pod-cidr")
+    }
+
+    /// What cannot be read, or is no range, was not remembered.
+    fn remembered(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.memory()).ok()?;
+        let range = text.trim();
+        range.parse::<Ipv4Net>().is_ok().then(|| range.to_owned())
     }
 
     fn options(&self, pod_cidr: Ipv4Net, mtu: Option<u32>) -> cni::Options {
@@ -112,7 +134,7 @@ pub fn start_proxy(site: &Site, client: Client, shutdown: &Shutdown) {
         own_addresses: [site.options.network.dns_address()].into(),
     };
     let stop = shutdown.clone();
-    supervise("proxy", shutdown, move || proxy::run(config.clone(), stop.clone()));
+    supervise_to_end("proxy", shutdown, move || proxy::run(config.clone(), stop.clone()));
 }
 
 pub fn start_dns(site: &Site, client: Client, shutdown: &Shutdown) {
@@ -123,5 +145,5 @@ pub fn start_dns(site: &Site, client: Client, shutdown: &Shutdown) {
         resolv_conf: Path::new(RESOLV_CONF).to_owned(),
     };
     let stop = shutdown.clone();
-    supervise("dns", shutdown, move || dns::run(config.clone(), stop.clone()));
+    supervise_to_end("dns", shutdown, move || dns::run(config.clone(), stop.clone()));
 }

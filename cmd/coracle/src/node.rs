@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, bail};
 use client::{Client, Informers, Scope};
 use component_base::Shutdown;
-use component_base::task::supervise;
+use component_base::task::{supervise, supervise_to_end};
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::api::{Api, Patch, PatchParams};
 
@@ -164,7 +164,7 @@ fn start_kubelet(
         tls: tls.into(),
     });
     let stop = shutdown.clone();
-    supervise("kubelet", shutdown, move || kubelet::run(config.clone(), stop.clone()));
+    supervise_to_end("kubelet", shutdown, move || kubelet::run(config.clone(), stop.clone()));
     Ok(())
 }
 

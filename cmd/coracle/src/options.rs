@@ -182,25 +182,17 @@ pub struct NodeOptions {
     /// Interface towards other nodes' pods [default: the one that has the node's address]
     #[arg(long, value_name = "NAME")]
     pub flannel_iface: Option<String>,
-    /// Folder for sockets and other state that a reboot clears
-    #[arg(long, value_name = "DIR", default_value = "/run/coracle")]
-    pub run_dir: PathBuf,
-}
-
-/// A loop that runs as a process of its own.
-#[derive(Clone, Debug, Args)]
-pub struct LoopOptions {
     /// When the machine goes down, time for pods to end in good order, critical ones last; 0 leaves them to it
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub shutdown_grace_period: Duration,
     /// The part of it that is kept for critical pods
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub shutdown_grace_period_critical_pods: Duration,
-    /// How to reach the API server, and as whom
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    pub kubeconfig: PathBuf,
-    /// info, debug, or a filter such as info,scheduler=debug
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    /// Folder for sockets and other state that a reboot clears
+    #[arg(long, value_name = "DIR", default_value = "/run/coracle")]
+    pub run_dir: PathBuf,
+}
+
 impl NodeOptions {
     /// How pods reach those of other nodes.
     pub fn flannel_backend(&self) -> &str {
@@ -222,6 +214,14 @@ impl NodeOptions {
     }
 }
 
+/// A loop that runs as a process of its own.
+#[derive(Clone, Debug, Args)]
+pub struct LoopOptions {
+    /// How to reach the API server, and as whom
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: PathBuf,
+    /// info, debug, or a filter such as info,scheduler=debug
+    #[arg(long, value_name = "FILTER", default_value = "info")]
     pub log_level: String,
 }
 
@@ -296,6 +296,13 @@ impl NetworkOptions {
     }
 }
 
+/// A duration as Go writes it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let nanos = if text == "0" { Some(0) } else { apimachinery::duration::parse_go_duration(text) };
+    let nanos = nanos.and_then(|nanos| u64::try_from(nanos).ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| "not a duration such as 30m or 24h".to_owned())
+}
+
 fn parse_mode(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o777 => Ok(mode),
@@ -304,13 +311,6 @@ fn parse_mode(text: &str) -> Result<u32, String> {
 }
 
 fn parse_port_range(text: &str) -> Result<(u16, u16), String> {
-/// A duration as Go writes it.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let nanos = if text == "0" { Some(0) } else { apimachinery::duration::parse_go_duration(text) };
-    let nanos = nanos.and_then(|nanos| u64::try_from(nanos).ok());
-    nanos.map(Duration::from_nanos).ok_or_else(|| "not a duration such as 30m or 24h".to_owned())
-}
-
     let parsed = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
     match parsed {
         Some((low, high)) if 0 < low && low <= high => Ok((low, high)),

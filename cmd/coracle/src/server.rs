@@ -114,6 +114,7 @@ async fn begin_join(options: &ServerOptions, name: &str) -> anyhow::Result<Optio
     let token = options.member.token.read()?.ok_or_else(|| {
         anyhow!("the server token is needed to join: give --token, --token-file or CORACLE_TOKEN; it is in server/token in the data folder of a server")
     })?;
+    crate::check::room_to_join(&options.common.data_dir)?;
     let agent_token = options.member.agent_token.as_deref();
     Joiner::begin(folder, (url, &token), name, host::agreed(options), agent_token).await.map(Some)
 }

@@ -15,7 +15,8 @@ pub fn check_server(own: &str, cluster: &str) -> Result<(), String> {
     match (minor(own), minor(cluster)) {
         (Some((major, a)), Some((other, b))) if major == other && a.abs_diff(b) <= SERVER_SKEW => Ok(()),
         _ => Err(format!(
-            "this server is of Kubernetes {own}, the cluster's are of {cluster}: servers may differ by one minor version"
+            "this server is of Kubernetes {own}, the cluster's are of {cluster}: servers may differ by one minor \
+             version; install one that fits here, or upgrade the cluster first"
         )),
     }
 }
@@ -26,7 +27,7 @@ pub fn check_agent(own: &str, servers: &str) -> Result<(), String> {
         (Some((major, a)), Some((other, b))) if major == other && a <= b && b - a <= AGENT_SKEW => Ok(()),
         _ => Err(format!(
             "this agent is of Kubernetes {own}, the servers are of {servers}: an agent must not be newer than its \
-             servers, nor more than three minor versions older"
+             servers, nor more than three minor versions older; install one that fits here, or upgrade the servers first"
         )),
     }
 }

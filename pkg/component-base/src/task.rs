@@ -1,4 +1,5 @@
 //! Tasks that end together: a [`Shutdown`] that all share, and [`supervise`], which starts a failed loop again.
+//! [`supervise_to_end`] gives it time to end.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -70,9 +71,47 @@ impl Shutdown {
     }
 }
 
-/// Runs a loop until shutdown. If it fails or panics, that is logged and it is started again after a growing delay:
-/// a broken loop must not take the process with it.
-pub fn supervise<F, Fut, E>(name: &'static str, shutdown: &Shutdown, mut start: F) -> JoinHandle<()>
+/// How long a task of [`supervise_to_end`] may take to end.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs a loop until shutdown, at which it is dropped wherever it waits. If it fails or panics, that is logged and it is
+/// started again after a growing delay: a broken loop must not take the process with it.
+pub fn supervise<F, Fut, E>(name: &'static str, shutdown: &Shutdown, start: F) -> JoinHandle<()>
+where
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display + Send,
+{
+    supervise_for(name, shutdown, Duration::ZERO, start)
+}
+
+/// The same for a loop that sees to its own end (gives a Lease back, finishes a transaction): at shutdown, of which it is to
+/// know itself, it has 5 s for it, and is dropped then.
+pub fn supervise_to_end<F, Fut, E>(name: &'static str, shutdown: &Shutdown, start: F) -> JoinHandle<()>
+where
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Display + Send,
+{
+    supervise_for(name, shutdown, END_LIMIT, start)
+}
+
+/// Runs `task` to its end, but no longer than `limit` after shutdown was asked for; `None` if it took longer.
+async fn run_for<T>(task: impl Future<Output = T>, stop: &Shutdown, limit: Duration) -> Option<T> {
+    let mut task = std::pin::pin!(task);
+    match stop.race(task.as_mut()).await {
+        Some(outcome) => Some(outcome),
+        None if limit.is_zero() => None,
+        None => tokio::time::timeout(limit, task).await.ok(),
+    }
+}
+
+fn supervise_for<F, Fut, E>(
+    name: &'static str,
+    shutdown: &Shutdown,
+    end_limit: Duration,
+    mut start: F,
+) -> JoinHandle<()>
 where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), E>> + Send + 'static,
@@ -83,9 +122,13 @@ where
         let mut delay = RESTART_DELAY_MIN;
         while !stop.is_triggered() {
             let started = tokio::time::Instant::now();
-            let outcome = stop.race(AssertUnwindSafe(start()).catch_unwind()).await;
+            let outcome = run_for(AssertUnwindSafe(start()).catch_unwind(), &stop, end_limit).await;
             match outcome {
-                None => return,
+                None if end_limit.is_zero() => return,
+                None => {
+                    tracing::warn!(task = name, limit = ?end_limit, "did not end in time");
+                    return;
+                }
                 Some(Ok(Ok(()))) if stop.is_triggered() => return,
                 Some(Ok(Ok(()))) => tracing::warn!(task = name, "ended on its own; starting it again"),
                 Some(Ok(Err(error))) => tracing::error!(task = name, %error, "failed; starting it again"),
@@ -126,6 +169,30 @@ mod tests {
         });
         handle.await.expect("the supervisor itself does not panic");
         assert_eq!(runs.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_sees_to_its_end_has_a_bounded_time_for_it() {
+        for (needs, to_end, ends) in [(2, true, true), (60, true, false), (2, false, false)] {
+            let (shutdown, ended) = (Shutdown::new(), Arc::new(AtomicU32::new(0)));
+            let (counted, stop) = (ended.clone(), shutdown.clone());
+            let start = move || {
+                let (counted, stop) = (counted.clone(), stop.clone());
+                async move {
+                    stop.triggered().await;
+                    tokio::time::sleep(Duration::from_secs(needs)).await;
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    Ok::<(), String>(())
+                }
+            };
+            let handle =
+                if to_end { supervise_to_end("slow", &shutdown, start) } else { supervise("slow", &shutdown, start) };
+            tokio::task::yield_now().await;
+            shutdown.trigger();
+            assert!(shutdown.drained(Duration::from_secs(10)).await, "{needs} s");
+            handle.await.expect("the supervisor itself does not panic");
+            assert_eq!(ended.load(Ordering::SeqCst) == 1, ends, "{needs} s, to its end: {to_end}");
+        }
     }
 
     #[tokio::test]

@@ -65,14 +65,28 @@ pub async fn through(mut kubelet: BoxStream, target: SocketAddr) -> ApiResult<Bo
     let asked = tokio::time::timeout(CONNECT_TIMEOUT, async {
         let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
         kubelet.write_all(request.as_bytes()).await?;
-        read_head(&mut kubelet).await
+        let head = read_head(&mut kubelet).await?;
+        // "HTTP/1.1 200 OK"
+        if head.split(' ').nth(1) == Some("200") { Ok(None) } else { read_refusal(&mut kubelet, &head).await.map(Some) }
     });
-    let head = asked.await.map_err(|_| failed("no answer in time".to_owned()))?.map_err(|e| failed(e.to_string()))?;
-    // "HTTP/1.1 200 OK"
-    match head.split(' ').nth(1) {
-        Some("200") => Ok(kubelet),
-        _ => Err(failed(head.lines().next().unwrap_or_default().to_owned())),
+    match asked.await {
+        Ok(Ok(None)) => Ok(kubelet),
+        Ok(Ok(Some(refusal))) => Err(failed(refusal)),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed("no answer in time".to_owned())),
     }
+}
+
+/// What the node says, or else its answer's first line.
+async fn read_refusal(stream: &mut BoxStream, head: &str) -> std::io::Result<String> {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let length = fields.filter(|(name, _)| name.eq_ignore_ascii_case("content-length")).find_map(|(_, length)| {
+        length.trim().parse().ok().filter(|length| (1..=CONNECT_ANSWER_BYTES_MAX).contains(length))
+    });
+    let Some(length) = length else { return Ok(head.lines().next().unwrap_or_default().to_owned()) };
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Reads up to the empty line and not a byte further: what follows is the target's.
@@ -147,6 +161,7 @@ mod tests {
         for (answer, want) in [
             ("HTTP/1.1 200 OK\r\ndate: x\r\n\r\nhello", Ok("hello")),
             ("HTTP/1.1 404 Not Found\r\n\r\n", Err("404 Not Found")),
+            ("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\nwhy", Err("why")),
             ("HTTP/1.1 200 OK\r\n", Err("unexpected end of file")),
         ] {
             let (ours, mut node) = tokio::io::duplex(1024);
