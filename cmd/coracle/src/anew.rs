@@ -16,7 +16,7 @@ use crate::options::ServerOptions;
 use crate::snapshot::{Steps, restore_file};
 
 /// How long the server at `--server` may take to say which cluster it belongs to. A start does not depend on it.
-const ASK_LIMIT: Duration = Duration::from_secs(5);
+const ASK_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a server says about its cluster to those who know a token of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub fn reset(options: &ServerOptions) -> anyhow::Result<()> {
     }
     println!("Making this server the only one of its cluster, with the data that it has.");
     let mut steps = Steps::begin();
+    // A join that was not finished would be begun anew at the next start, and what is here removed.
+    Folder::of(data_dir).settle()?;
     let restored = restore::reset(data_dir, host::unix_now(), &mut |what| steps.done(&what))?;
     let aside = restored.aside.as_ref().map(|aside| aside.display().to_string()).unwrap_or_default();
     steps.done(&format!("put it into place; what was there is in {aside}"));

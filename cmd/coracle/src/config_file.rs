@@ -243,4 +243,13 @@ mod tests {
         assert!(files(Path::new("/nonexistent/config.yaml"), false).expect("fine").is_empty());
         assert!(files(Path::new("/nonexistent/config.yaml"), true).is_err());
     }
+
+    #[test]
+    fn snapshots_are_looked_for_where_the_server_keeps_them() {
+        let file = "data-dir: /x\nsnapshot-dir: /y\ncluster-cidr: 10.9.0.0/16\nsnapshot-retention: 3\n";
+        let expanded = expand_with(&[("config.yaml", file)], &["snapshot", "prune"]).expect("it is good");
+        let at = |text: &str| expanded.iter().position(|argument| argument == text);
+        assert!(at("--data-dir=/x") < at("prune") && at("--snapshot-dir=/y").is_some(), "{expanded:?}");
+        assert!(!expanded.iter().any(|argument| argument.contains("cidr") || argument.contains("retention")));
+    }
 }

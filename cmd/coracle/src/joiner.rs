@@ -36,6 +36,14 @@ impl Folder {
         self.0.join("db").exists() && !self.mark().exists()
     }
 
+    /// Makes this server belong where its data says, also if it was on its way there: what it has is to be kept.
+    pub fn settle(&self) -> std::io::Result<()> {
+        match std::fs::remove_file(self.mark()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes what a join has left.
     fn clear(&self) -> std::io::Result<()> {
         match std::fs::remove_dir_all(&self.0) {
@@ -141,6 +149,9 @@ mod tests {
         assert!(folder.is_settled());
         std::fs::write(folder.mark(), "").expect("written");
         assert!(!folder.is_settled());
+        folder.settle().expect("settled");
+        assert!(folder.is_settled());
+        folder.settle().expect("nothing to do is fine");
         folder.clear().expect("cleared");
         assert!(!dir.path().join("server").exists());
         folder.clear().expect("nothing to clear is fine");

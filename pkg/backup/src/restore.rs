@@ -124,7 +124,7 @@ fn stale(state: &mvcc::Snapshot) -> Vec<Vec<u8>> {
 pub fn reset(data_dir: &Path, now: u64, done: &mut dyn FnMut(String)) -> Result<Restored, Error> {
     let server = data_dir.join("server");
     let db = server.join("db");
-    if offline::owner(&db)?.is_none() {
+    if offline::owner(&db)?.is_none_or(|owner| owner.cluster.is_none()) {
         return Err(Error::NoServer(data_dir.to_owned()));
     }
     let found = offline::read(&db)?;

@@ -57,7 +57,7 @@ pub struct Found {
     pub owner: Owner,
     /// Everything in its log, also what it never heard to be acknowledged: it may have been.
     pub state: mvcc::Snapshot,
-    /// The names of the other members, as far as it knows.
+    /// The names of the other members in order, as far as it knows.
     pub others: Vec<String>,
     /// It was no voter: it may lack more than the newest.
     pub learner: bool,
@@ -100,8 +100,10 @@ pub fn read(path: &Path) -> Result<Found, OpenError> {
     log.close();
     let owner = Owner::from(directory.marker());
     let others = membership.nodes().filter(|(id, _)| **id != owner.member).map(|(_, node)| node.name.clone());
+    let mut others: Vec<String> = others.collect();
+    others.sort();
     Ok(Found {
-        others: others.collect(),
+        others,
         learner: !membership.voter_ids().any(|id| id == owner.member),
         state: store.snapshot(),
         owner,

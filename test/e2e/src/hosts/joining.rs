@@ -28,7 +28,7 @@ pub fn refusals_and_tokens() -> anyhow::Result<()> {
 }
 
 /// Runs `coracle <line>` to its end, which must be a failure with one line that contains all of `parts`.
-fn refused(host: &Host, line: &str, parts: &[&str]) -> anyhow::Result<()> {
+pub fn refused(host: &Host, line: &str, parts: &[&str]) -> anyhow::Result<()> {
     let begun = Instant::now();
     let output = host.command(Path::new("timeout")).arg("30").arg(binary()).args(line.split(' ')).output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -147,7 +147,7 @@ pub fn servers_leave_and_come_back() -> anyhow::Result<()> {
 }
 
 /// Waits until so many servers vote and answer.
-fn wait_members(host: &Host, count: usize) -> anyhow::Result<()> {
+pub fn wait_members(host: &Host, count: usize) -> anyhow::Result<()> {
     eventually(LIMIT, || {
         let status = host.coracle("status")?;
         let ready = status.lines().filter(|line| line.ends_with("ready") && !line.contains("learner")).count();

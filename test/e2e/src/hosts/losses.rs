@@ -125,7 +125,7 @@ fn agent_goes_on(k: &Kubectl, agent: &Host) -> anyhow::Result<()> {
 }
 
 /// What runs on a node: containers with their starts, so that none can be exchanged unseen.
-fn containers(k: &Kubectl, node: &str) -> anyhow::Result<String> {
+pub fn containers(k: &Kubectl, node: &str) -> anyhow::Result<String> {
     k.run(&format!(
         "get pods -l app=web --field-selector spec.nodeName={node} \
          -o 'jsonpath={{range .items[*].status.containerStatuses[*]}}{{.containerID}} {{.restartCount}} {{end}}'"

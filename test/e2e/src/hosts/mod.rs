@@ -4,6 +4,7 @@
 //! `/var/lib/coracle` and `/etc/coracle` are folders of the host; `/run` is empty at first. Processes are seen from outside,
 //! so that a test can kill or pause them.
 
+mod backup;
 mod groups;
 pub mod inside;
 mod joining;

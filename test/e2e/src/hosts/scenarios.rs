@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Host, joining, losses, together};
+use super::{Host, backup, joining, losses, together};
 use crate::kubectl::{Kubectl, eventually};
 
 pub type Scenario = fn() -> anyhow::Result<()>;
@@ -18,6 +18,8 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("three_servers_and_two_agents", together::three_servers_two_agents),
     ("a_server_loses_its_power", losses::a_server),
     ("an_agent_goes_on_without_servers", losses::every_server),
+    ("a_snapshot_is_restored_anywhere", backup::restored),
+    ("a_cluster_is_reset", backup::reset),
 ];
 
 const READY: Duration = Duration::from_secs(90);
