@@ -240,12 +240,29 @@ impl Joining for Host {
             "members": members.iter().map(|(member, reachable)| member_value(member, *reachable)).collect::<Vec<_>>(),
             "leader": self.storage.leader(),
             "answeredBy": self.storage.node_id(),
+            "warnings": crate::store::problems(&self.storage),
         }))
     }
 
     async fn missing(&self) -> Vec<String> {
         let members = self.members().await;
         members.into_iter().filter(|(_, reachable)| !reachable).map(|(member, _)| member.name).collect()
+    }
+
+    async fn store(&self) -> ApiResult<Value> {
+        Ok(crate::store::value(&self.storage).await)
+    }
+
+    fn store_problem(&self) -> Option<String> {
+        let known = self.storage.integrity();
+        // Of two that differ neither is known to be wrong, and one of them has to serve.
+        let wrong = known.damaged.is_some() || (known.own && !known.unclear);
+        let text = format!("the state of this server is not that of the others at revision {}", known.revision);
+        wrong.then_some(text)
+    }
+
+    fn store_warnings(&self) -> Vec<String> {
+        crate::store::warnings(&self.storage)
     }
 
     async fn remove(&self, name: &str) -> ApiResult<Value> {

@@ -25,6 +25,7 @@ mod service;
 mod snapshot;
 mod snapshots;
 mod status;
+mod store;
 mod terms;
 mod token;
 mod version;
@@ -63,6 +64,7 @@ fn run() -> anyhow::Result<()> {
         Command::Server(options) => on_runtime(&options.common.log_level.clone(), server::run(options)),
         Command::Agent(options) => on_runtime(&options.common.log_level.clone(), agent::run(options)),
         Command::Snapshot(arguments) => on_runtime("warn", snapshot::run(arguments)),
+        Command::Store(arguments) => on_runtime("warn", store::run(arguments.command)),
         Command::Token(arguments) => on_runtime("warn", token::run(arguments.command)),
         Command::Scheduler(options) => on_runtime(&options.log_level.clone(), loops::scheduler(options)),
         Command::ControllerManager(options) => on_runtime(&options.run.log_level.clone(), loops::controllers(options)),

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub mod joining;
 pub mod snapshots;
+pub mod store;
 
 pub use joining::{AgentOptions, MemberOptions, TokenArguments};
 use snapshots::{ResetOptions, SnapshotArguments, SnapshotOptions};
@@ -29,6 +30,8 @@ pub enum Command {
     Agent(AgentOptions),
     /// Show the servers of the cluster, and who is missing
     Status(joining::AdminOptions),
+    /// Show how the store does, or read a stopped server's whole
+    Store(store::StoreArguments),
     /// Make, list, delete and replace the tokens with which machines join
     Token(TokenArguments),
     /// Save, list, delete and restore snapshots of the cluster
@@ -62,6 +65,8 @@ pub struct ServerOptions {
     pub network: NetworkOptions,
     #[command(flatten)]
     pub member: MemberOptions,
+    #[command(flatten)]
+    pub store: store::StoreOptions,
     #[command(flatten)]
     pub reset: ResetOptions,
     #[command(flatten)]

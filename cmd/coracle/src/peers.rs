@@ -53,6 +53,8 @@ pub async fn open(site: &Site, listener: Option<TcpListener>, joiner: Option<Joi
         });
     }
     config.join = joiner.is_some();
+    config.quota_bytes = site.options.store.store_quota;
+    config.quota_exempt = registry::VITAL_KEYS.map(str::to_owned).into();
     let storage = match Storage::open(config).await {
         Ok(storage) => storage,
         Err(error) => {

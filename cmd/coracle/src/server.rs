@@ -65,6 +65,7 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     let (shutdown, loops_shutdown) = (Shutdown::new(), Shutdown::new());
     let listens = peer_listener.is_some();
     let storage = peers::open(&site, peer_listener, joiner).await?;
+    crate::store::measure(&storage);
     let members = storage.members().await.len();
     peers::warn_if_even(members);
     let keeper = snapshots::Keeper::new(storage.clone(), site.pki.clone(), site.options.clone(), &site.node_name);

@@ -57,7 +57,8 @@ fn report(servers: &Value) -> (String, Vec<String>) {
         // Writing to a String cannot fail.
         let _ = writeln!(table, "{name:<24} {address:<24} {role:<10} {state}");
     }
-    let mut problems = Vec::new();
+    let warnings = servers["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut problems: Vec<_> = warnings.iter().filter_map(|warning| warning.as_str().map(str::to_owned)).collect();
     if servers["leader"].is_null() {
         problems.push("no server leads: nothing can be written".to_owned());
     }
@@ -109,6 +110,9 @@ mod tests {
         let lost = vec![member(1, "a", false, false), member(2, "b", false, false), member(3, "c", false, false)];
         let (_, problems) = report(&servers(lost, Value::Null));
         assert_eq!(problems, ["no server leads: nothing can be written", "missing: b, c"]);
+        let mut full = servers(vec![member(1, "a", true, true)], json!(1));
+        full["warnings"] = json!(["the store is full (--store-quota)"]);
+        assert_eq!(report(&full).1, ["the store is full (--store-quota)"]);
         let (table, problems) = report(&servers(vec![member(1, "", true, true)], json!(1)));
         assert!(problems.is_empty() && !table.contains("odd"), "{table}");
     }

@@ -20,13 +20,18 @@ pub async fn serve(context: &Context<'_>, what: &str) -> ApiResult<Response> {
     }
     if endpoint == "readyz" {
         checks.push(("shutdown", running(context)));
+        checks.push(("store-integrity", integrity(context)));
     }
     let excluded: Vec<&str> = context.query.all("exclude").collect();
     checks.retain(|(name, _)| !excluded.contains(name) && (only.is_empty() || *name == only));
     if checks.is_empty() && !only.is_empty() {
         return Err(apimachinery::ApiError::page_not_found());
     }
-    let mut response = report(endpoint, &checks, context.query.find("verbose").is_some());
+    let verbose = context.query.find("verbose").is_some();
+    let mut response = report(endpoint, &checks, verbose);
+    if endpoint == "readyz" {
+        response = with_store(context, response, verbose);
+    }
     if checks.iter().any(|(name, outcome)| *name == "etcd" && outcome.is_err()) {
         response = with_missing(context, response).await;
     }
@@ -43,6 +48,26 @@ async fn store(context: &Context<'_>) -> Result<(), String> {
     }
 }
 
+fn integrity(context: &Context<'_>) -> Result<(), String> {
+    let joining = context.server.config.joining.as_ref();
+    joining.and_then(|joining| joining.store_problem()).map_or(Ok(()), Err)
+}
+
+/// Says what is wrong with the store, and what should be known of it to whoever asks for more.
+fn with_store(context: &Context<'_>, response: Response, verbose: bool) -> Response {
+    let Some(joining) = &context.server.config.joining else { return response };
+    let mut lines: Vec<_> = joining.store_problem().map(|problem| format!("store: {problem}\n")).into_iter().collect();
+    if verbose {
+        lines.extend(joining.store_warnings().iter().map(|warning| format!("warning: {warning}\n")));
+    }
+    if lines.is_empty() { response } else { with_text(&response, &lines.concat()) }
+}
+
+fn with_text(response: &Response, more: &str) -> Response {
+    let text = response.body().as_full().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+    respond::text(response.status(), format!("{text}{more}"))
+}
+
 /// Says which servers are missing, for that is what helps.
 async fn with_missing(context: &Context<'_>, response: Response) -> Response {
     let Some(joining) = &context.server.config.joining else { return response };
@@ -50,8 +75,7 @@ async fn with_missing(context: &Context<'_>, response: Response) -> Response {
     if missing.is_empty() {
         return response;
     }
-    let text = response.body().as_full().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
-    respond::text(response.status(), format!("{text}servers that do not answer: {}\n", missing.join(", ")))
+    with_text(&response, &format!("servers that do not answer: {}\n", missing.join(", ")))
 }
 
 fn started(context: &Context<'_>) -> Result<(), String> {

@@ -8,11 +8,12 @@
 //! | `POST /v1-coracle/servers` | the server token | compares settings; answers with the keys that all servers share |
 //! | `POST /v1-coracle/servers/NAME` | the server token | adds a server that is ready to be told what there is |
 //! | `DELETE /v1-coracle/servers/NAME` | administrators | removes a server |
+//! | `GET /v1-coracle/store` | administrators | the store on all servers, in figures |
 
 use apimachinery::{ApiError, ApiResult};
 use async_trait::async_trait;
 use auth::authn::join_token::SERVER_USER;
-use auth::bootstrap::joining::{AUTHORITY_PATH, CONFIG_PATH, SERVERS_PATH};
+use auth::bootstrap::joining::{AUTHORITY_PATH, CONFIG_PATH, SERVERS_PATH, STORE_PATH};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
@@ -48,11 +49,24 @@ pub trait Joining: Send + Sync {
 
     /// Removes the server `name` from them.
     async fn remove(&self, name: &str) -> ApiResult<Value>;
+
+    /// The store on all servers, in figures.
+    async fn store(&self) -> ApiResult<Value>;
+
+    /// Why this server should not be asked: its state is not that of the others.
+    fn store_problem(&self) -> Option<String>;
+
+    /// What else should be known of the store.
+    fn store_warnings(&self) -> Vec<String>;
 }
 
 /// True for the paths of this module.
 pub fn is_path(path: &str) -> bool {
-    path == AUTHORITY_PATH || path == CONFIG_PATH || path == SERVERS_PATH || server_name(path).is_some()
+    path == AUTHORITY_PATH
+        || path == CONFIG_PATH
+        || path == SERVERS_PATH
+        || path == STORE_PATH
+        || server_name(path).is_some()
 }
 
 fn server_name(path: &str) -> Option<&str> {
@@ -66,6 +80,7 @@ pub async fn serve(context: &Context<'_>, path: &str, body: RequestBody) -> ApiR
         (&Method::GET, AUTHORITY_PATH, _) => return Ok(respond::text(StatusCode::OK, joining.authority())),
         (&Method::GET, CONFIG_PATH, _) => joining.config(),
         (&Method::GET, SERVERS_PATH, _) => joining.servers().await?,
+        (&Method::GET, STORE_PATH, _) => joining.store().await?,
         (&Method::POST, SERVERS_PATH, _) => {
             let request = joiner(context, body).await?;
             let answer = joining.admit(&request);

@@ -122,6 +122,15 @@ impl StorageError {
     }
 }
 
+/// What the past may take. It counts against the quota, and must not use it up.
+fn history_bytes(config: &Config) -> usize {
+    const SHARE: u64 = 8;
+    match config.quota_bytes / SHARE {
+        0 => config.history_bytes_max,
+        share => config.history_bytes_max.min(usize::try_from(share).unwrap_or(usize::MAX)),
+    }
+}
+
 /// The objects. Clones share it.
 #[derive(Clone)]
 pub struct Storage {
@@ -137,8 +146,8 @@ impl Storage {
     /// Opens the store of a data directory; the first time it is made there. That of a single server can be written to
     /// and shows every acknowledged write when this returns; with peers, [`Self::ready`] waits for that.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
-        let mut node = raft::Config::new(config.data_dir);
-        node.limits.ring_bytes_max = config.history_bytes_max;
+        let mut node = raft::Config::new(&config.data_dir);
+        node.limits.ring_bytes_max = history_bytes(&config);
         node.limits.ring_age_max = config.history_age_max;
         node.proposal_timeout = config.write_timeout;
         node.checkpoint_bytes = config.checkpoint_bytes;

@@ -62,6 +62,18 @@ impl apiserver::Joining for FakeHost {
         Vec::new()
     }
 
+    async fn store(&self) -> apimachinery::ApiResult<Value> {
+        Ok(serde_json::json!({ "kind": "store" }))
+    }
+
+    fn store_problem(&self) -> Option<String> {
+        None
+    }
+
+    fn store_warnings(&self) -> Vec<String> {
+        vec!["the store is full (--store-quota)".to_owned()]
+    }
+
     async fn remove(&self, name: &str) -> apimachinery::ApiResult<Value> {
         Ok(serde_json::json!({ "kind": "member", "name": name }))
     }

@@ -100,7 +100,9 @@ async fn health_version_metrics_and_schemas_are_served() {
         assert_eq!(&api.get(path).await.bytes[..], b"ok", "{path}");
     }
     let verbose = api.get("/readyz?verbose").await;
-    assert!(String::from_utf8_lossy(&verbose.bytes).ends_with("readyz check passed\n"));
+    let text = String::from_utf8_lossy(&verbose.bytes).into_owned();
+    assert!(text.ends_with("readyz check passed\nwarning: the store is full (--store-quota)\n"), "{text}");
+    assert!(text.contains("[+]store-integrity ok"), "{text}");
     assert_eq!(api.get("/version").await.expect(200)["minor"], "37");
     let metrics = api.get("/metrics").await;
     assert!(String::from_utf8_lossy(&metrics.bytes).contains("apiserver_request_total{verb=\"GET\""));
