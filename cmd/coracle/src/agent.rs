@@ -65,6 +65,19 @@ pub struct ClusterConfig {
 pub const CLOCK_SKEW_MAX: u64 = 300;
 
 impl ClusterConfig {
+    /// What the user wants of the pod network is what all have.
+    fn check_backend(&self, own: Option<&str>) -> anyhow::Result<()> {
+        let cluster = &self.flannel_backend;
+        match own {
+            Some(own) if own != cluster => {
+                bail!(
+                    "--flannel-backend is {own}, the cluster has {cluster}: leave it out, agents learn it from the servers"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let now = crate::host::unix_now();
         if now.abs_diff(self.time) > CLOCK_SKEW_MAX {
@@ -91,13 +104,7 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
         crate::check::room_to_join(data_dir)?;
     }
     let folder = folder(data_dir)?;
-    let (door, config, credentials, leaf) = join(&options.server, &token, &folder, &node_name).await?;
-    if let Some(own) = options.node.flannel_backend.as_ref().filter(|own| **own != config.flannel_backend) {
-        bail!(
-            "--flannel-backend is {own}, the cluster has {}: leave it out, agents learn it from the servers",
-            config.flannel_backend
-        );
-    }
+    let (door, config, credentials, leaf) = join(&options, &token, &folder, &node_name).await?;
     site.options.network.cluster_cidr = config.cluster_cidr;
     site.options.network.service_cidr = config.service_cidr;
     site.options.network.cluster_dns = Some(config.cluster_dns);
@@ -129,14 +136,15 @@ pub async fn run(options: AgentOptions) -> anyhow::Result<()> {
 
 /// Becomes a node of the cluster, or finds what an earlier start was told. A join that fails leaves nothing behind.
 async fn join(
-    url: &str,
+    options: &AgentOptions,
     token: &str,
     folder: &Folder,
     node: &str,
 ) -> anyhow::Result<(Door, ClusterConfig, Kept, Leaf)> {
     let is_new = remembered(folder).is_none();
     let joined = async {
-        let (door, config) = enter(url, token, folder).await?;
+        let (door, config) = enter(&options.server, token, folder).await?;
+        config.check_backend(options.node.flannel_backend.as_deref())?;
         let (credentials, leaf) = client_certificate(&door, folder, node).await?;
         Ok((door, config, credentials, leaf))
     };

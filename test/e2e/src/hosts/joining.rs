@@ -12,6 +12,8 @@ use crate::cluster::binary;
 use crate::kubectl::{Kubectl, eventually};
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// No way leads there.
+const NOWHERE: &str = "https://203.0.113.1:6443";
 
 pub fn refusals_and_tokens() -> anyhow::Result<()> {
     let hosts = vec![Host::start("server-1", 1)?, Host::start("agent-1", 11)?, Host::start("stranger", 12)?];
@@ -29,8 +31,24 @@ pub fn refusals_and_tokens() -> anyhow::Result<()> {
 
 /// Runs `coracle <line>` to its end, which must be a failure with one line that contains all of `parts`.
 pub fn refused(host: &Host, line: &str, parts: &[&str]) -> anyhow::Result<()> {
+    refused_by(host, &[], &binary(), line, parts)
+}
+
+/// The same for another binary, and with more in its environment.
+fn refused_by(
+    host: &Host,
+    environment: &[(&str, &Path)],
+    program: &Path,
+    line: &str,
+    parts: &[&str],
+) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let output = host.command(Path::new("timeout")).arg("30").arg(binary()).args(line.split(' ')).output()?;
+    let mut command = host.command(Path::new("timeout"));
+    command.arg("30").arg("env");
+    for (name, value) in environment {
+        command.arg(format!("{name}={}", value.display()));
+    }
+    let output = command.arg(program).args(line.split(' ')).output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
     ensure!(output.status.code() == Some(1) && errors.len() == 1, "{line} ended with {}: {text}", output.status);
@@ -46,6 +64,7 @@ fn bad_joins(hosts: &[Host], k: &Kubectl, url: &str) -> anyhow::Result<()> {
     let other = format!("K10{}::server:abc", "0".repeat(64));
     let elsewhere = format!("https://{}:6444", hosts[0].address);
     let agent_only = hosts[0].coracle("token create --ttl 10m")?;
+    let before = state(&hosts[0], k)?;
     let cases: &[(String, &[&str])] = &[
         (format!("agent -s {url}"), &["--token", "coracle token create"]),
         (format!("agent -s {url} -t abcdef.0123456789abcdef"), &["--token", "does not know it"]),
@@ -58,13 +77,80 @@ fn bad_joins(hosts: &[Host], k: &Kubectl, url: &str) -> anyhow::Result<()> {
             format!("server -s {url} -t {token} --cluster-cidr=10.52.0.0/16 --cluster-domain=a.b"),
             &["--cluster-cidr is 10.52.0.0/16, the cluster has 10.42.0.0/16", "--cluster-domain is a.b"],
         ),
+        (format!("server -s {url} -t {token} --agent-token other"), &["--agent-token", "the cluster has none"]),
+        (
+            format!("agent -s {url} -t {token} --flannel-backend host-gw"),
+            &["--flannel-backend is host-gw", "has vxlan"],
+        ),
+        (format!("server -s {url} -t {token} --node-name server-1"), &["server-1", "name"]),
+        (format!("agent -s {NOWHERE} -t {token}"), &[NOWHERE, "no server answers there", "firewall"]),
+        (format!("server -s {NOWHERE} -t {token}"), &[NOWHERE, "no server answers there", "firewall"]),
+        (
+            format!("server -s {url} -t {token} --node-ip 172.30.8.99"),
+            &["cannot be reached at 172.30.8.99:2380", "--peer-port", "--node-ip"],
+        ),
     ];
     for (line, parts) in cases {
         refused(stranger, line, parts)?;
     }
+    wrong_clocks(stranger, url, &token)?;
+    wrong_versions(stranger, url, &token)?;
+    full_disks(stranger, url, &token)?;
+    let after = state(&hosts[0], k)?;
+    ensure!(after == before, "refused joins left traces: {before}\n→ {after}");
     ensure!(stranger.run("ls /var/lib/coracle")?.split_whitespace().eq(["agent"]), "a refused join left something");
     ensure!(k.run("get nodes -o name")?.lines().count() == 1, "a refused join left a node");
     Ok(())
+}
+
+/// Members and objects with their revisions, but for what moves by itself.
+fn state(server: &Host, k: &Kubectl) -> anyhow::Result<String> {
+    let columns = "custom-columns=K:.kind,S:.metadata.namespace,N:.metadata.name,R:.metadata.resourceVersion";
+    let kinds = "secrets,configmaps,serviceaccounts,endpointslices,certificatesigningrequests,clusterrolebindings";
+    let objects = k.run(&format!("get {kinds} -A --no-headers -o {columns}"))?;
+    Ok(server.coracle("status")? + &k.run("get nodes -o name")? + &objects)
+}
+
+/// An hour before and behind, by a stand-in for the C library's clock.
+fn wrong_clocks(stranger: &Host, url: &str, token: &str) -> anyhow::Result<()> {
+    let library = binary().with_file_name("libpreload.so");
+    ensure!(library.exists(), "{} is missing: cargo build -p preload", library.display());
+    let faults = crate::host::work_dir().join("clock");
+    for (hours, agent) in [(1, "3600 s ahead of the server's; set it"), (-1, "set the clock")] {
+        let nanos: i64 = hours * 3600 * 1_000_000_000;
+        std::fs::write(&faults, [&nanos.to_ne_bytes()[..], &[0; 16]].concat())?;
+        let environment = [("LD_PRELOAD", library.as_path()), ("CORACLE_FAULTS", faults.as_path())];
+        let server = if hours > 0 { "the clocks of the two servers differ by" } else { "set the clock" };
+        for (role, part) in [("agent", agent), ("server", server)] {
+            let line = format!("{role} -s {url} -t {token}");
+            refused_by(stranger, &environment, &binary(), &line, &[part, "timedatectl"])?;
+        }
+    }
+    Ok(())
+}
+
+/// Binaries of other releases: ours, with another version written into them.
+fn wrong_versions(stranger: &Host, url: &str, token: &str) -> anyhow::Result<()> {
+    let other = crate::host::work_dir().join("coracle");
+    for (version, role) in [("v1.39.0", "agent"), ("v1.33.0", "agent"), ("v1.39.0", "server"), ("v1.35.0", "server")] {
+        std::fs::copy(binary(), &other)?;
+        // Of the same length, so that nothing else moves.
+        crate::host::shell(&format!("env LC_ALL=C sed -i s/v1[.]37[.]0/{version}/g {}", other.display()))?;
+        let line = format!("{role} -s {url} -t {token}");
+        refused_by(stranger, &[], &other, &line, &[&format!("of Kubernetes {version}"), "install one that fits"])?;
+    }
+    Ok(std::fs::remove_file(&other)?)
+}
+
+fn full_disks(stranger: &Host, url: &str, token: &str) -> anyhow::Result<()> {
+    stranger.run("mkdir -p /run/small")?;
+    stranger.run("mount -t tmpfs -o size=4m small /run/small")?;
+    for role in ["agent", "server"] {
+        let line = format!("{role} -s {url} -t {token} --data-dir /run/small/data");
+        refused(stranger, &line, &["--data-dir /run/small/data: 4 MiB are free there", "make room"])?;
+    }
+    ensure!(stranger.run("ls -A /run/small")?.is_empty(), "a refused join left something on the full disk");
+    stranger.run("umount /run/small").map(drop)
 }
 
 fn token_life(hosts: &mut [Host], k: &Kubectl, url: &str) -> anyhow::Result<()> {
@@ -144,6 +230,60 @@ pub fn servers_leave_and_come_back() -> anyhow::Result<()> {
             Ok(())
         })
     })
+}
+
+/// A server without a node reaches nodes and pods all the same; one with a node is removed by way of it.
+pub fn servers_without_nodes() -> anyhow::Result<()> {
+    let hosts = vec![Host::start("server-1", 1)?, Host::start("server-2", 2)?, Host::start("agent-1", 11)?];
+    explained(hosts, |hosts| {
+        hosts[0].launch("server --disable-agent")?;
+        let k = hosts[0].kubectl()?;
+        let join = format!("-s https://{}:6443 -t {}", hosts[0].address, hosts[0].token()?);
+        hosts[2].launch(&format!("agent {join}"))?;
+        wait_nodes(&k, hosts, 1)?;
+        step("pods are reached through their node", || proxied(&k))?;
+        hosts[1].launch(&format!("server {join}"))?;
+        wait_members(&hosts[0], 2)?;
+        wait_nodes(&k, hosts, 2)?;
+        step("kubectl delete node removes a server", || {
+            k.run("delete node server-2")?;
+            eventually(LIMIT, || {
+                let members = hosts[0].coracle("status")?;
+                ensure!(!members.contains("server-2") && members.contains("leader"), "{members}");
+                Ok(())
+            })?;
+            eventually(LIMIT, || {
+                ensure!(hosts[1].check_alive().is_err(), "the removed server goes on");
+                Ok(())
+            })?;
+            ensure!(hosts[1].log_tail(5).contains("was removed from its cluster"), "{}", hosts[1].log_tail(5));
+            k.run("create configmap written-by-the-rest").map(drop)
+        })
+    })
+}
+
+fn proxied(k: &Kubectl) -> anyhow::Result<()> {
+    k.run("create deployment web --image=docker.io/coracle/web:v1 --port=8080")?;
+    k.run("expose deployment web --port=80 --target-port=8080")?;
+    k.run("wait --for=condition=Available deployment/web --timeout=60s")?;
+    let pod = k.run("get pods -l app=web -o 'jsonpath={.items[0].metadata.name}'")?;
+    for path in [
+        format!("namespaces/default/pods/{pod}:8080/proxy/hostname"),
+        "namespaces/default/services/web/proxy/hostname".to_owned(),
+    ] {
+        let answer = eventually(LIMIT, || k.run(&format!("get --raw /api/v1/{path}")))?;
+        ensure!(answer.trim() == pod, "{path} answers {answer:?}");
+    }
+    let bytes = k.run(&format!("get --raw /api/v1/namespaces/default/pods/{pod}:8080/proxy/bytes/300000"))?;
+    ensure!(bytes.len() == 300_000, "{} bytes came through", bytes.len());
+    let healthy = k.run("get --raw /api/v1/nodes/agent-1/proxy/healthz")?;
+    ensure!(healthy == "ok", "the kubelet answers {healthy:?}");
+    ensure!(k.run(&format!("exec {pod} -- hostname"))?.trim() == pod, "exec");
+    k.run(&format!("logs {pod}"))?;
+    // Through a node its own pods are reached, and nothing else.
+    let refused = k.refused(&format!("get --raw /api/v1/namespaces/default/pods/{pod}:1/proxy/"))?;
+    ensure!(refused.contains("refused"), "a closed port: {refused}");
+    Ok(())
 }
 
 /// Waits until so many servers vote and answer.

@@ -8,9 +8,11 @@ mod backup;
 mod groups;
 pub mod inside;
 mod joining;
+mod life;
 mod losses;
 mod scenarios;
 mod together;
+mod work;
 
 use std::fs::{self, File};
 use std::io::Read as _;

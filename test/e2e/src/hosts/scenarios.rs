@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Host, backup, joining, losses, together};
+use super::{Host, backup, joining, life, losses, together, work};
 use crate::kubectl::{Kubectl, eventually};
 
 pub type Scenario = fn() -> anyhow::Result<()>;
@@ -13,6 +13,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("hosts_do_not_disturb_each_other", apart),
     ("bad_joins_are_refused_and_tokens_live_and_end", joining::refusals_and_tokens),
     ("servers_leave_and_come_back", joining::servers_leave_and_come_back),
+    ("servers_without_nodes_reach_pods", joining::servers_without_nodes),
     ("one_server_and_two_agents", together::one_server_two_agents),
     ("host_gateway_routes_between_nodes", together::one_server_two_agents_by_host_gateway),
     ("three_servers_and_two_agents", together::three_servers_two_agents),
@@ -20,6 +21,11 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("an_agent_goes_on_without_servers", losses::every_server),
     ("a_snapshot_is_restored_anywhere", backup::restored),
     ("a_cluster_is_reset", backup::reset),
+    ("an_agent_starts_without_servers", life::an_agent_starts_alone),
+    ("pods_outlive_restarts", life::restarts),
+    ("pods_end_in_order_with_the_machine", life::the_machine_goes_down),
+    ("installed_killed_and_uninstalled", life::installed_and_removed),
+    ("work_moves_off_nodes", work::moves),
 ];
 
 const READY: Duration = Duration::from_secs(90);

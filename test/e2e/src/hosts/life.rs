@@ -1,0 +1,417 @@
+//! The life of the service on a host: it is restarted, installed, stopped with all that it started, and removed; and the
+//! host itself goes down and comes up.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+use super::Host;
+use super::scenarios::{explained, wait_nodes};
+use super::together::{hosts, start, step};
+use crate::cluster::binary;
+use crate::host::repository;
+use crate::kubectl::{Kubectl, eventually};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What runs, with its starts, so that nothing can be exchanged unseen.
+fn containers(k: &Kubectl) -> anyhow::Result<String> {
+    k.run(
+        "get pods -A --sort-by=.metadata.name -o 'jsonpath={range .items[*].status.containerStatuses[*]}\
+         {.containerID} {.restartCount} {.state.running.startedAt}{\"\\n\"}{end}'",
+    )
+}
+
+fn runtime(host: &Host) -> anyhow::Result<String> {
+    host.run("cat /run/coracle/containerd/containerd.pid")
+}
+
+/// Servers and agents are restarted, in good order and not: pods go on, under the same containerd.
+pub fn restarts() -> anyhow::Result<()> {
+    explained(hosts(1, 1)?, |hosts| {
+        step("nodes are Ready", || start(hosts, 1, ""))?;
+        let k = hosts[0].kubectl()?;
+        k.run("create deployment web --image=docker.io/coracle/web:v1 --replicas=6")?;
+        k.run("wait --for=condition=Available deployment/web --timeout=90s")?;
+        let before = containers(&k)?;
+        ensure!(before.lines().count() == 6, "{before}");
+        let runtimes = hosts.iter().map(runtime).collect::<anyhow::Result<Vec<_>>>()?;
+        for killed in [false, true] {
+            let what = if killed { "kill -9 leaves pods alone" } else { "a restart leaves pods alone" };
+            step(what, || {
+                for host in hosts.iter_mut() {
+                    let launched = host.launched().to_owned();
+                    if killed {
+                        host.kill()?
+                    } else {
+                        host.terminate()?
+                    }
+                    host.launch(&launched)?;
+                }
+                for host in hosts.iter() {
+                    heartbeat(&k, &host.name)?;
+                }
+                wait_nodes(&k, hosts, 2)?;
+                let after = containers(&k)?;
+                ensure!(after == before, "containers were\n{before}and are\n{after}");
+                Ok(())
+            })?;
+        }
+        let now = hosts.iter().map(runtime).collect::<anyhow::Result<Vec<_>>>()?;
+        ensure!(now == runtimes, "containerd was {runtimes:?} and is {now:?}");
+        // They are not only left alone: they are looked after.
+        k.run("delete pod -l app=web --wait=false")?;
+        k.run("wait --for=condition=Available deployment/web --timeout=60s")?;
+        Ok(())
+    })
+}
+
+/// Waits until the node has been heard of anew.
+fn heartbeat(k: &Kubectl, node: &str) -> anyhow::Result<()> {
+    let line = format!("-n kube-node-lease get lease {node} -o 'jsonpath={{.spec.renewTime}}'");
+    let before = eventually(LIMIT, || k.run(&line))?;
+    k.until(LIMIT, &line, |now| now != before).map(drop)
+}
+
+const ACCOUNTED: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: credentials}
+stringData: {word: open-sesame}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {colour: blue}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: accounted}
+spec:
+  nodeName: agent-1
+  terminationGracePeriodSeconds: 0
+  volumes:
+  - {name: settings, configMap: {name: settings}}
+  containers:
+  - name: main
+    image: docker.io/coracle/web:v1
+    command:
+    - sh
+    - -c
+    - >-
+      cd /var/run/secrets/kubernetes.io/serviceaccount && test -s token && test -s ca.crt && test -s namespace
+      && test -n \"$KUBERNETES_SERVICE_HOST\" && test $(cat /settings/colour) = blue && exec /web
+    env:
+    - {name: WORD, valueFrom: {secretKeyRef: {name: credentials, key: word}}}
+    ports: [{containerPort: 8080, hostPort: 8081}]
+    volumeMounts: [{name: settings, mountPath: /settings}]
+";
+
+/// The agent's host comes up when no server is there: its pods start out of what it has on disk.
+pub fn an_agent_starts_alone() -> anyhow::Result<()> {
+    explained(hosts(1, 1)?, |hosts| {
+        step("nodes are Ready", || start(hosts, 1, ""))?;
+        let k = hosts[0].kubectl()?;
+        k.run("get serviceaccount default")?;
+        k.apply(ACCOUNTED)?;
+        k.run("wait --for=condition=Ready pod/accounted --timeout=60s")?;
+        let ask = "curl -sSf -m 3 http://127.0.0.1:8081/env";
+        let ask = ask.replace("127.0.0.1", &hosts[1].address);
+        eventually(LIMIT, || hosts[1].run(&ask))?;
+        // The answer that the pod runs is on its way to the agent's disk.
+        hosts[0].power_off()?;
+        hosts[1].power_off()?;
+        reboot(&hosts[1])?;
+        ensure!(hosts[1].run(&ask).is_err(), "it answers although nothing runs");
+        let launched = hosts[1].launched().to_owned();
+        hosts[1].launch(&launched)?;
+        let env = step("the pod starts without servers", || eventually(LIMIT, || hosts[1].run(&ask)))?;
+        ensure!(env.contains("WORD=open-sesame"), "{env}");
+        let mode = hosts[1].run("stat -c %a /var/lib/coracle/agent/kubelet/checkpoints")?;
+        ensure!(mode.trim() == "700", "checkpoints have the mode {mode}");
+
+        let launched = hosts[0].launched().to_owned();
+        hosts[0].launch(&launched)?;
+        step("the server hears of it", || {
+            wait_nodes(&k, hosts, 2)?;
+            let line = "get pod accounted -o 'jsonpath={.status.phase} {.status.containerStatuses[0].ready}'";
+            k.until(LIMIT, line, |text| text == "Running true").map(drop)
+        })
+    })
+}
+
+/// What a reboot clears: mounts, interfaces, rules and /run.
+fn reboot(host: &Host) -> anyhow::Result<()> {
+    host.run(&script("coracle-killall")).map(drop)
+}
+
+fn script(name: &str) -> String {
+    let folder = fs::canonicalize(repository().join("hack/service")).unwrap_or_default();
+    folder.join(name).display().to_string()
+}
+
+const LAST_AND_FIRST: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: plain}
+spec:
+  nodeName: NODE
+  terminationGracePeriodSeconds: 30
+  containers:
+  - name: main
+    image: docker.io/coracle/busybox:test
+    command: [sh, -c, 'trap \"sleep 2; exit 0\" TERM; while true; do sleep 0.2; done']
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: critical}
+spec:
+  nodeName: NODE
+  priorityClassName: system-node-critical
+  containers:
+  - name: main
+    image: docker.io/coracle/busybox:test
+    command: [sh, -c, 'trap \"exit 0\" TERM; while true; do sleep 0.2; done']
+";
+
+/// The hosts of an agent and of the server go down: pods end in order, and the cluster knows why.
+pub fn the_machine_goes_down() -> anyhow::Result<()> {
+    explained(hosts(1, 1)?, |hosts| {
+        let graces = " --shutdown-grace-period=12s --shutdown-grace-period-critical-pods=4s";
+        step("nodes are Ready", || {
+            hosts[0].launch(&format!("server{graces}"))?;
+            let k = hosts[0].kubectl()?;
+            wait_nodes(&k, &mut hosts[..1], 1)?;
+            let join = format!("agent -s https://{}:6443 -t {}", hosts[0].address, hosts[0].token()?);
+            hosts[1].launch(&format!("{join}{graces}"))?;
+            wait_nodes(&k, hosts, 2)
+        })?;
+        let k = hosts[0].kubectl()?;
+        k.apply(&LAST_AND_FIRST.replace("NODE", "agent-1"))?;
+        k.run("wait --for=condition=Ready pod/plain pod/critical --timeout=60s")?;
+        say_stopping(&hosts[1])?;
+        step("the agent's pods end", || hosts[1].terminate())?;
+        ended_in_order(&k)?;
+        let line = "get node agent-1 -o 'jsonpath={.status.conditions[?(@.type==\"Ready\")].message}'";
+        let message = k.run(line)?;
+        ensure!(message.contains("node is shutting down"), "the node says {message:?}");
+
+        hosts[1].run("umount /usr/bin/systemctl")?;
+        let launched = hosts[1].launched().to_owned();
+        hosts[1].launch(&launched)?;
+        step("the node comes back", || {
+            k.until(LIMIT, line, |message| !message.contains("shutting down"))?;
+            wait_nodes(&k, hosts, 2)?;
+            k.run("delete pod plain critical --now")?;
+            k.apply(&LAST_AND_FIRST.replace("NODE", "agent-1"))?;
+            k.run("wait --for=condition=Ready pod/plain pod/critical --timeout=60s").map(drop)
+        })?;
+        k.run("delete pod plain critical --now")?;
+
+        k.apply(&LAST_AND_FIRST.replace("NODE", "server-1"))?;
+        k.run("wait --for=condition=Ready pod/plain pod/critical --timeout=60s")?;
+        say_stopping(&hosts[0])?;
+        step("the server's pods end", || hosts[0].terminate())?;
+        hosts[0].run("umount /usr/bin/systemctl")?;
+        let launched = hosts[0].launched().to_owned();
+        hosts[0].launch(&launched)?;
+        step("the server knows of it afterwards", || {
+            eventually(LIMIT, || k.run("get --raw /readyz"))?;
+            ended_in_order(&k)
+        })
+    })
+}
+
+/// Here is no systemd: a stand-in says that the machine stops.
+fn say_stopping(host: &Host) -> anyhow::Result<()> {
+    let path = crate::host::work_dir().join(&host.name).join("systemctl");
+    fs::write(&path, "#!/bin/sh\necho stopping\n")?;
+    crate::host::shell(&format!("chmod 755 {}", path.display()))?;
+    host.run(&format!("mount --bind {} /usr/bin/systemctl", path.display())).map(drop)
+}
+
+fn ended_in_order(k: &Kubectl) -> anyhow::Result<()> {
+    let field = |pod: &str, path: &str| k.run(&format!("get pod {pod} -o 'jsonpath={{{path}}}'"));
+    for pod in ["plain", "critical"] {
+        let status = field(pod, ".status.phase} {.status.reason} {.status.message")?;
+        let want = "Failed Terminated Pod was terminated in response to imminent node shutdown.";
+        ensure!(status == want, "{pod}: {status:?}");
+    }
+    let finished = |pod: &str| field(pod, ".status.containerStatuses[0].state.terminated.finishedAt");
+    let (plain, critical) = (finished("plain")?, finished("critical")?);
+    ensure!(!plain.is_empty() && plain <= critical, "plain ended at {plain:?}, critical at {critical:?}");
+    Ok(())
+}
+
+/// The release archive on a host: what install refuses and puts where, and what killall and uninstall leave.
+pub fn installed_and_removed() -> anyhow::Result<()> {
+    explained(vec![Host::start("server-1", 1)?], |hosts| {
+        let host = &mut hosts[0];
+        let root = crate::host::work_dir().join("root");
+        let programs = root.join("usr/local/bin");
+        step("install unpacks, twice the same", || install(host, &root))?;
+        host.launch("server")?;
+        let k = host.kubectl()?;
+        wait_nodes(&k, hosts, 1)?;
+        let host = &mut hosts[0];
+        k.apply(EVERYTHING)?;
+        k.run("wait --for=condition=Ready pod/everything --timeout=60s")?;
+        let uid = k.run("get pod everything -o 'jsonpath={.metadata.uid}'")?;
+        let others = Others::begin(host)?;
+        ensure!(!traces(host)?.is_empty(), "nothing is seen of a cluster that runs");
+
+        step("killall ends everything of ours", || {
+            host.run(&programs.join("coracle-killall").display().to_string())?;
+            let left = traces(host)?;
+            ensure!(left.is_empty(), "left: {left:#?}");
+            others.check(host)
+        })?;
+        ensure!(host.check_alive().is_err(), "the server goes on");
+        host.kill()?;
+        let launched = host.launched().to_owned();
+        host.launch(&launched)?;
+        step("the same node comes back", || {
+            wait_nodes(&k, hosts, 1)?;
+            let line = "get pod everything -o 'jsonpath={.metadata.uid} {.status.containerStatuses[0].ready}'";
+            k.until(LIMIT, line, |text| text == format!("{uid} true")).map(drop)
+        })?;
+        let host = &mut hosts[0];
+        step("uninstall leaves nothing of ours", || {
+            host.run(&programs.join("coracle-uninstall").display().to_string())?;
+            let left = traces(host)?;
+            ensure!(left.is_empty(), "left: {left:#?}");
+            for folder in ["/var/lib/coracle", "/etc/coracle"] {
+                let inside = host.run(&format!("ls -A {folder}"))?;
+                ensure!(inside.is_empty(), "{folder} has {inside}");
+            }
+            let programs: Vec<_> = fs::read_dir(&programs)?.flatten().map(|file| file.file_name()).collect();
+            ensure!(programs.is_empty(), "programs: {programs:?}");
+            let logs = host.run("ls /var/log").unwrap_or_default() + &host.run("ls /var/log/pods").unwrap_or_default();
+            ensure!(!logs.contains(&uid), "its logs are there: {logs}");
+            others.check(host)
+        })
+    })
+}
+
+const EVERYTHING: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: everything, labels: {app: everything}}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: memory, emptyDir: {medium: Memory}}, {name: disk, emptyDir: {}}]
+  containers:
+  - name: main
+    image: docker.io/coracle/web:v1
+    ports: [{containerPort: 8080, hostPort: 8081}]
+    volumeMounts: [{name: memory, mountPath: /memory}, {name: disk, mountPath: /disk}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: everything}
+spec: {type: NodePort, selector: {app: everything}, ports: [{port: 80, targetPort: 8080}]}
+";
+
+/// Packs a release, and installs it below `root` as a package would.
+fn install(host: &Host, root: &Path) -> anyhow::Result<()> {
+    let dist = crate::host::work_dir().join("dist");
+    let pack = || {
+        let mut pack = Command::new(repository().join("hack/dist"));
+        pack.args(["--output".as_ref(), dist.as_os_str(), "--binary".as_ref(), binary().as_os_str()]);
+        let output = pack.output().context("hack/dist")?;
+        ensure!(output.status.success(), "hack/dist: {}", String::from_utf8_lossy(&output.stderr));
+        crate::host::shell(&format!("find {} -name *.sha256 -exec cat {{}} +", dist.display()))
+    };
+    let sum = pack()?;
+    let unpack = format!("tar -C {0} -xzf {0}/{1}", dist.display(), sum.split_whitespace().last().unwrap_or_default());
+    crate::host::shell(&unpack)?;
+    let unpacked = fs::read_dir(&dist)?.flatten().map(|entry| entry.path()).find(|path| path.is_dir());
+    let unpacked = unpacked.context("the archive has a folder")?;
+    ensure!(pack()? == sum, "two archives of one commit differ");
+    let script = unpacked.join("install.sh");
+    let refused = host.command(&script).output()?;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(refused.status.code() == Some(1) && why.lines().count() == 1, "without systemd: {why:?}");
+    ensure!(why.starts_with("error: systemd does not run here"), "{why}");
+    let mut trees = BTreeSet::new();
+    for _ in 0..2 {
+        let mut command = host.command(&script);
+        command.args(["agent", "--node-label=a=b c"]).env("DESTDIR", root).env("CORACLE_TOKEN", "K10secret");
+        let output = command.output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        trees.insert(crate::host::shell(&format!("find {} -type f -printf %P_%m\\n", root.display()))?);
+    }
+    ensure!(trees.len() == 1, "the second install changed something: {trees:?}");
+    let tree = trees.pop_first().unwrap_or_default();
+    for file in [
+        "usr/local/bin/coracle_755",
+        "usr/local/bin/coracle-killall_755",
+        "usr/local/bin/coracle-uninstall_755",
+        "etc/systemd/system/coracle-agent.service_644",
+        "etc/coracle/coracle-agent.env_600",
+    ] {
+        ensure!(tree.lines().any(|line| line == file), "{file} is missing: {tree}");
+    }
+    let unit = fs::read_to_string(root.join("etc/systemd/system/coracle-agent.service"))?;
+    ensure!(unit.contains("ExecStart=/usr/local/bin/coracle agent \"--node-label=a=b c\"\n"), "{unit}");
+    ensure!(fs::read_to_string(root.join("etc/coracle/coracle-agent.env"))?.contains("CORACLE_TOKEN=K10secret"), "env");
+    fs::write(unpacked.join("coracle-killall"), "changed")?;
+    let refused = host.command(&script).env("DESTDIR", root).output()?;
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && why.contains("SHA256SUMS"), "a changed file: {why}");
+    Ok(())
+}
+
+/// What is left of a cluster on the host.
+fn traces(host: &Host) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut look = |line: &str, ours: &dyn Fn(&str) -> bool| -> anyhow::Result<()> {
+        let text = host.run(line)?;
+        found.extend(text.lines().filter(|line| ours(line)).map(str::to_owned));
+        Ok(())
+    };
+    look("cat /proc/self/mountinfo", &|line| line.contains("/run/coracle/") || line.contains("/coracle/agent/"))?;
+    look("ip -o link", &|line| ["cni0", "coracle.1", "veth"].iter().any(|name| line.contains(name)))?;
+    look("ip -o address show dev lo", &|line| line.contains("10.43."))?;
+    look("ip route show", &|line| line.contains("proto 67") || line.contains("10.42."))?;
+    look("nft list tables", &|line| line.contains("coracle"))?;
+    look("ps -eo pid,args", &|line| {
+        let ours = ["containerd-shim", "containerd --config", "/pause", "coracle server"];
+        ours.iter().any(|part| line.contains(part)) || line.trim_end().ends_with(" /web")
+    })?;
+    Ok(found)
+}
+
+/// What is not ours, and has to stay.
+struct Others(u32);
+
+impl Others {
+    fn begin(host: &Host) -> anyhow::Result<Self> {
+        for line in [
+            "mkdir -p /run/other /run/netns",
+            "mount -t tmpfs other /run/other",
+            "ip netns add cni-other",
+            "ip link add other0 type bridge",
+            "ip link set other0 up",
+            "ip route add 10.99.0.0/24 dev other0 proto 66",
+            "nft add table ip other",
+        ] {
+            host.run(line)?;
+        }
+        let child = host.command(Path::new("sleep")).arg("3600").spawn()?;
+        Ok(Self(child.id()))
+    }
+
+    fn check(&self, host: &Host) -> anyhow::Result<()> {
+        host.run("mountpoint -q /run/other").context("another's mount")?;
+        host.run("ip link show other0").context("another's interface")?;
+        ensure!(host.run("ip route show")?.contains("10.99.0.0/24"), "another's route is gone");
+        ensure!(host.run("ip netns list")?.contains("cni-other"), "another's network namespace is gone");
+        ensure!(host.run("nft list tables")?.contains("table ip other"), "another's table is gone");
+        host.run(&format!("kill -0 {}", self.0)).context("another's process").map(drop)
+    }
+}
