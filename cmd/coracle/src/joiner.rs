@@ -19,6 +19,9 @@ use crate::host::{self, Admission, Agreed, Membership};
 /// How long a joiner may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(120);
 
+/// A file that says that a join is under way.
+const MARK: &str = "joining";
+
 /// The folder of a server, as far as joining goes.
 pub struct Folder(PathBuf);
 
@@ -28,7 +31,7 @@ impl Folder {
     }
 
     fn mark(&self) -> PathBuf {
-        self.0.join("joining")
+        self.0.join(MARK)
     }
 
     /// True if this server belongs to a cluster already.
@@ -44,12 +47,30 @@ impl Folder {
         }
     }
 
+    /// Where the folder is made, so that it has its mark and its keys from when it is there.
+    fn draft(&self) -> PathBuf {
+        self.0.with_extension("joining")
+    }
+
     /// Removes what a join has left.
     fn clear(&self) -> std::io::Result<()> {
-        match std::fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        for path in [&self.0, &self.draft()] {
+            match std::fs::remove_dir_all(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
+    }
+
+    /// Makes the folder of a join by `fill`, whole or not at all.
+    fn make(&self, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let draft = self.draft();
+        self.clear().with_context(|| self.0.display().to_string())?;
+        std::fs::create_dir_all(&draft).with_context(|| draft.display().to_string())?;
+        pki::write_private(&draft.join(MARK), b"")?;
+        fill(&draft)?;
+        std::fs::rename(&draft, &self.0).with_context(|| self.0.display().to_string())
     }
 }
 
@@ -96,12 +117,12 @@ impl Joiner {
 
     fn write_keys(&self, answer: &Value, token: &str) -> anyhow::Result<()> {
         let files: Vec<(String, String)> = serde_json::from_value(answer["files"].clone())?;
-        std::fs::create_dir_all(&self.folder.0).with_context(|| self.folder.0.display().to_string())?;
-        pki::write_private(&self.folder.mark(), b"")?;
-        Pki::write_shared(&self.folder.0.join("tls"), &files)?;
         let secret = JoinToken::parse(token)?.secret;
-        pki::join_token(&self.folder.0.join("token"), "server", &self.door.ca_pem, Some(&secret))?;
-        Ok(())
+        self.folder.make(|folder| {
+            Pki::write_shared(&folder.join("tls"), &files)?;
+            pki::join_token(&folder.join("token"), "server", &self.door.ca_pem, Some(&secret))?;
+            Ok(())
+        })
     }
 
     /// Asks to be a member under `name`, and waits until this server has what the others have.
@@ -139,6 +160,22 @@ impl Joiner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_join_that_is_cut_short_at_its_keys_leaves_no_folder() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::of(dir.path());
+        let cut_short = |folder: &Path| {
+            std::fs::write(folder.join("token"), "")?;
+            bail!("killed")
+        };
+        folder.make(cut_short).expect_err("cut short");
+        assert!(!folder.0.exists(), "the next start takes this for a cluster of its own");
+        folder.make(|_| Ok(())).expect("made in spite of what was left");
+        assert!(folder.0.exists() && folder.mark().exists() && !folder.0.join("token").exists());
+        folder.clear().expect("cleared");
+        assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 0);
+    }
 
     #[test]
     fn a_join_that_was_cut_short_is_no_server() {
