@@ -19,11 +19,16 @@ const REMOVAL_LIMIT: Duration = Duration::from_secs(8);
 /// How long an orderly end may take.
 const END_LIMIT: Duration = Duration::from_secs(8);
 
+/// Between two looks for what has ended by itself.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// What was done: how often each kind, and a line for each with its time.
 #[derive(Default)]
 pub struct Done {
     pub counts: BTreeMap<&'static str, usize>,
     pub lines: Vec<String>,
+    /// How many servers had ended by themselves, and were started again.
+    pub revived: usize,
 }
 
 /// Carries a plan out, and returns when everything that can be is right again.
@@ -50,8 +55,20 @@ pub async fn carry_out(group: &Arc<Group>, plan: Vec<Planned>, begun: Instant) -
             })
         })
         .collect();
-    futures::future::join_all(running).await;
-    std::mem::take(&mut *done.lock())
+    let mut all = std::pin::pin!(futures::future::join_all(running));
+    let mut revived = 0;
+    loop {
+        tokio::select! {
+            _ = &mut all => break,
+            () = sleep(LOOK) => {
+                let members = group.members().await;
+                revived += group.revive(&members).unwrap_or(0);
+            }
+        }
+    }
+    let mut done = std::mem::take(&mut *done.lock());
+    done.revived = revived;
+    done
 }
 
 /// Lets one thing go wrong for its time, and answers who was hit.
@@ -99,7 +116,7 @@ async fn process(group: &Group, number: usize, planned: Planned) -> anyhow::Resu
     let server = &group.servers[number];
     match planned.fault {
         Fault::Pause => {
-            let pid = server.host.lock().pid();
+            let pid = server.pid().context("it does not run")?;
             host::shell(&format!("kill -STOP {pid}"))?;
             sleep(planned.lasting).await;
             host::shell(&format!("kill -CONT {pid}")).map(drop)
@@ -117,7 +134,7 @@ async fn process(group: &Group, number: usize, planned: Planned) -> anyhow::Resu
 
 /// Asks a process for an orderly end. It may be cut off, or its disk slow: then it ends by force.
 async fn end(server: &Server) -> anyhow::Result<()> {
-    let pid = server.host.lock().pid();
+    let pid = server.pid().context("it does not run")?;
     host::shell(&format!("kill -TERM {pid}"))?;
     let until = Instant::now() + END_LIMIT;
     while server.is_running() && Instant::now() < until {

@@ -18,6 +18,8 @@ use tokio::time::sleep;
 use crate::caller::Caller;
 
 const SERVERS_PATH: &str = "/v1-coracle/servers";
+/// What a server says when it ends because it is no member any more. The list of members alone may be old.
+const REMOVED: &str = "removed from its cluster";
 /// How long the start of one server may take on a busy machine.
 pub const START_LIMIT: Duration = Duration::from_secs(90);
 
@@ -34,6 +36,8 @@ pub struct Server {
 
 impl Server {
     fn new(name: &str, number: u8) -> anyhow::Result<Self> {
+        // An earlier host's end goes away behind its namespace.
+        let _ = host::shell(&format!("ip link delete host{number}"));
         let host = Host::start(name, number)?;
         let path = host::work_dir().join(name).join("etc/faults");
         let wrong = File::options().create(true).truncate(true).write(true).open(&path).context("the faults' file")?;
@@ -52,9 +56,14 @@ impl Server {
         Ok(self.wrong.write_all_at(&micros.to_ne_bytes(), 8)?)
     }
 
-    pub fn is_running(&self) -> bool {
+    /// Its process, while that runs.
+    pub fn pid(&self) -> Option<u32> {
         let mut host = self.host.lock();
-        host.pid() != 0 && host.check_alive().is_ok()
+        (host.pid() != 0 && host.check_alive().is_ok()).then(|| host.pid())
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.pid().is_some()
     }
 
     /// The right to do something to its process; none while another has it.
@@ -196,14 +205,7 @@ impl Group {
                     self.remove(&spare.name, Duration::from_secs(5)).await;
                 }
             }
-            let here = self.servers[..self.voters].iter().enumerate();
-            for (number, server) in here.filter(|(_, server)| !server.is_running()) {
-                // Who is not a member any more comes back as another.
-                if !members.is_empty() && !is_in(server) {
-                    server.host.lock().run("rm -rf /var/lib/coracle/server")?;
-                }
-                self.launch(number)?;
-            }
+            self.revive(&members)?;
             let together = members.iter().filter(|member| member.voter && member.reachable).count();
             if together == self.voters && members.len() == self.voters {
                 return Ok(());
@@ -213,6 +215,26 @@ impl Group {
             }
             sleep(Duration::from_millis(500)).await;
         }
+    }
+
+    /// Starts what has ended by itself, as a service manager would; who says that it is not a member any
+    /// more comes back as another.
+    /// Answers how many that were.
+    pub fn revive(&self, members: &[Member]) -> anyhow::Result<usize> {
+        let mut revived = 0;
+        for (number, server) in self.servers[..self.voters].iter().enumerate() {
+            let Some(_claim) = server.claim() else { continue };
+            if server.is_running() {
+                continue;
+            }
+            let said = server.host.lock().log_tail(3).contains(REMOVED);
+            if said && !members.is_empty() && !members.iter().any(|member| member.name == server.name) {
+                server.host.lock().run("rm -rf /var/lib/coracle/server")?;
+            }
+            self.launch(number)?;
+            revived += 1;
+        }
+        Ok(revived)
     }
 
     fn states(&self, members: &[Member]) -> String {

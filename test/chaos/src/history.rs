@@ -23,7 +23,7 @@ use crate::plan::plan;
 use crate::registers::{Record, Shared, client, name};
 use crate::watching::{Habits, LAST, Told, follow};
 
-const CLIENTS: u64 = 8;
+const CLIENTS: u64 = 12;
 /// How long a client waits for an answer before it turns elsewhere.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How soon after the last fault writes and reads work again, and how soon all servers are together again. Generous: the
@@ -78,12 +78,13 @@ impl Outcome {
         let faults = done.counts.iter().fold(String::new(), |text, (kind, count)| text + &format!(" {kind} {count},"));
         let mut line = format!(
             "{verdict} seed {seed}: {} operations, {} unknown, {} refused; {events} events, {} resumed, {} expired;{faults} \
-             works after {:.1} s, together after {:.1} s",
+             revived {}; works after {:.1} s, together after {:.1} s",
             record.known,
             record.unknown,
             record.refused,
             sum(|told| told.resumed),
             sum(|told| told.expired),
+            done.revived,
             self.works.as_secs_f32(),
             self.together.as_secs_f32(),
         );
@@ -199,9 +200,16 @@ async fn last_words(
 
 /// What each server has in the end: objects with revisions and values; none if it does not say.
 async fn states(caller: &mut Caller, path: &str) -> Vec<Option<BTreeMap<String, (u64, u64)>>> {
+    let until = Instant::now() + WORKS_LIMIT;
     let mut states = Vec::new();
     for server in 0..caller.servers() {
-        let list = caller.call(server, Method::GET, path, "").await.success();
+        let list = loop {
+            let list = caller.call(server, Method::GET, path, "").await.success();
+            if list.is_some() || Instant::now() > until {
+                break list;
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
         states.push(list.map(|list| objects(&list)));
     }
     states

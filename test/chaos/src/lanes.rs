@@ -1,9 +1,9 @@
 //! Several histories at a time: each lane is a process with namespaces, hosts and a folder of its own.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use e2e::{cluster, host};
@@ -17,6 +17,14 @@ const FAULTS: &str = "/etc/coracle/faults";
 
 pub fn is_one() -> bool {
     std::env::var_os(LANE).is_some()
+}
+
+/// In a lane: ends this process, and with it the lane's namespaces, when the one that started it has ended.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        std::process::exit(1);
+    });
 }
 
 /// Runs all histories, and answers whether all of them may be.
@@ -37,13 +45,17 @@ pub fn run(options: &HistoryOptions) -> anyhow::Result<bool> {
             .env(LANE, lane.to_string())
             .env("CORACLE_WORK_DIR", format!("chaos-{lane}"))
             .env("CORACLE_BINARY", &wrapper)
+            .stdin(Stdio::piped())
             .spawn()
             .context("a lane starts")?;
         running.push(child);
     }
     let mut good = true;
     for mut lane in running {
+        // `wait` would close its input first.
+        let input = lane.stdin.take();
         good &= lane.wait()?.success();
+        drop(input);
     }
     Ok(good)
 }

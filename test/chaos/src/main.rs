@@ -76,6 +76,9 @@ fn main() -> ExitCode {
     if !host::is_inside() {
         return host::enter();
     }
+    if lanes::is_one() {
+        lanes::end_with_parent();
+    }
     finish(hosts::prepare().and_then(|()| {
         // More threads than cores: what is done to hosts holds its thread up.
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(8).enable_all().build()?;
