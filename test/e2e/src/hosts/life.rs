@@ -277,7 +277,10 @@ pub fn installed_and_removed() -> anyhow::Result<()> {
         step("the same node comes back", || {
             wait_nodes(&k, hosts, 1)?;
             let line = "get pod everything -o 'jsonpath={.metadata.uid} {.status.containerStatuses[0].ready}'";
-            k.until(LIMIT, line, |text| text == format!("{uid} true")).map(drop)
+            k.until(LIMIT, line, |text| text == format!("{uid} true"))?;
+            // What the store says may be of before.
+            let ask = format!("curl -sSf -m 3 http://{}:8081/hostname", hosts[0].address);
+            eventually(LIMIT, || hosts[0].run(&ask)).map(drop)
         })?;
         let host = &mut hosts[0];
         step("uninstall leaves nothing of ours", || {
@@ -381,7 +384,9 @@ fn traces(host: &Host) -> anyhow::Result<Vec<String>> {
     look("nft list tables", &|line| line.contains("coracle"))?;
     look("ps -eo pid,args", &|line| {
         let ours = ["containerd-shim", "containerd --config", "/pause", "coracle server"];
-        ours.iter().any(|part| line.contains(part)) || line.trim_end().ends_with(" /web")
+        // Of what has ended only the parent can take note.
+        let ours = ours.iter().any(|part| line.contains(part)) || line.trim_end().ends_with(" /web");
+        ours && !line.contains("<defunct>")
     })?;
     Ok(found)
 }
