@@ -124,6 +124,13 @@ impl Keeper {
             uid: Some(self.0.node.clone()),
             ..ObjectReference::default()
         };
+        // The good ones of before would be pruned for it.
+        if let Some(problem) = self.0.storage.integrity().problem() {
+            SAVES.get_or_create(&Outcome { outcome: "failed" }).inc();
+            tracing::error!(problem, "no snapshot is saved of a state that is not trusted");
+            recorder.event(&node, EventType::Warning, "SnapshotFailed", &format!("No snapshot is saved: {problem}"));
+            return;
+        }
         if let Err(error) = self.save(&name).await {
             recorder.event(
                 &node,
@@ -169,6 +176,9 @@ impl Keeper {
         if let Err(error) = self.0.storage.read_barrier().await {
             // Better an old one than none.
             tracing::warn!(%error, "no majority of the servers answers: saving what this one has");
+        }
+        if let Some(problem) = self.0.storage.integrity().problem() {
+            tracing::warn!(problem, "saving a state that is not trusted, as was asked for");
         }
         let name = name.to_owned();
         self.in_folder(move |inner| Ok(folder::save(&inner.folder, &name, &inner.contents()?)?)).await

@@ -34,6 +34,9 @@ pub enum Error {
     /// There is nothing to revive.
     #[error("{} holds no server's data: give the --data-dir of the server that is to be revived", .0.display())]
     NoServer(PathBuf),
+    /// A server is to be the only one, and is not.
+    #[error("other servers of the cluster run: {0}; stop them first, for they would lose what they write from here on")]
+    Running(String),
     /// The file system failed.
     #[error("{}: {why}", path.display())]
     Io {

@@ -5,10 +5,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::BufReader;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use raft::offline;
+use raft::offline::{self, Other};
 
 use crate::archive::{self, Archive, ArchiveError, Header};
 use crate::error::Error;
@@ -120,7 +122,22 @@ fn stale(state: &mvcc::Snapshot) -> Vec<Vec<u8>> {
     leases.filter(of_server).collect()
 }
 
-/// Makes the server of a data folder, which may not run, the only one of its cluster, with all that it has.
+/// How long another server may take to be seen to run.
+const DIAL_LIMIT: Duration = Duration::from_millis(500);
+
+/// Refuses while others of the cluster run: what they acknowledge would be lost, and they would end.
+fn refuse_others(others: &[Other]) -> Result<(), Error> {
+    let answers = |other: &&Other| {
+        let addresses = other.address.to_socket_addrs().into_iter().flatten();
+        addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, DIAL_LIMIT).is_ok())
+    };
+    let running: Vec<String> =
+        others.iter().filter(answers).map(|other| format!("{} ({})", other.name, other.address)).collect();
+    if running.is_empty() { Ok(()) } else { Err(Error::Running(running.join(", "))) }
+}
+
+/// Makes the server of a data folder, which may not run, the only one of its cluster, with all that it has. Refused while
+/// another server of the cluster answers.
 pub fn reset(data_dir: &Path, now: u64, done: &mut dyn FnMut(String)) -> Result<Restored, Error> {
     let server = data_dir.join("server");
     let db = server.join("db");
@@ -128,13 +145,15 @@ pub fn reset(data_dir: &Path, now: u64, done: &mut dyn FnMut(String)) -> Result<
         return Err(Error::NoServer(data_dir.to_owned()));
     }
     let found = offline::read(&db)?;
+    refuse_others(&found.others)?;
     done(format!("read {} objects at revision {}", found.state.len(), found.state.revision()));
     let new = server.join("db.new");
     remove_folder(&new)?;
     let before = found.owner.cluster.into_iter().chain(found.owner.earlier.clone()).collect();
     let built = begin_anew(&new, &found.state, before, now).and_then(|restored| {
         let aside = take_place(&new, &db, now)?;
-        Ok(Restored { aside, others: found.others, learner: found.learner, ..restored })
+        let others = found.others.into_iter().map(|other| other.name).collect();
+        Ok(Restored { aside, others, learner: found.learner, ..restored })
     });
     let restored = match built {
         Ok(restored) => restored,

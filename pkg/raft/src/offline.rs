@@ -51,14 +51,23 @@ pub fn owner(path: &Path) -> Result<Option<Owner>, OpenError> {
     Ok(read_marker(path)?.as_ref().map(Owner::from))
 }
 
+/// Another member of the group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Other {
+    /// Its server's name.
+    pub name: String,
+    /// Where it listens for members.
+    pub address: String,
+}
+
 /// What the store of a stopped member holds.
 pub struct Found {
     /// Whose it is.
     pub owner: Owner,
     /// Everything in its log, also what it never heard to be acknowledged: it may have been.
     pub state: mvcc::Snapshot,
-    /// The names of the other members in order, as far as it knows.
-    pub others: Vec<String>,
+    /// The other members in order of their names, as far as it knows.
+    pub others: Vec<Other>,
     /// It was no voter: it may lack more than the newest.
     pub learner: bool,
     /// No other process has the directory while this lives.
@@ -99,8 +108,9 @@ pub fn read(path: &Path) -> Result<Found, OpenError> {
     machine.close();
     log.close();
     let owner = Owner::from(directory.marker());
-    let others = membership.nodes().filter(|(id, _)| **id != owner.member).map(|(_, node)| node.name.clone());
-    let mut others: Vec<String> = others.collect();
+    let others = membership.nodes().filter(|(id, _)| **id != owner.member);
+    let other = |node: &PeerNode| Other { name: node.name.clone(), address: node.address.clone() };
+    let mut others: Vec<Other> = others.map(|(_, node)| other(node)).collect();
     others.sort();
     Ok(Found {
         others,

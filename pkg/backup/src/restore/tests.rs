@@ -154,6 +154,16 @@ async fn a_server_is_revived_with_what_it_has() {
 }
 
 #[test]
+fn nobody_is_made_the_only_one_beside_others() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = Other { name: "there".into(), address: listener.local_addr().unwrap().to_string() };
+    let gone = |address: &str| Other { name: "gone".into(), address: address.into() };
+    refuse_others(&[gone(""), gone("127.0.0.1:1"), gone("no such host:2380")]).unwrap();
+    let error = refuse_others(&[gone("127.0.0.1:1"), there.clone()]).unwrap_err().to_string();
+    assert!(error.contains(&format!("there ({})", there.address)) && !error.contains("gone"), "{error}");
+}
+
+#[test]
 fn a_restore_that_was_cut_short_is_noticed_and_done_again() {
     let site = Site::new();
     let data = site.data("data");

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::cluster::{Cluster, SOON, eventually, name};
 use super::{change, create};
-use crate::offline::{self, Owner};
+use crate::offline::{self, Other, Owner};
 use crate::{Config, Node, OpenError};
 
 const EARLIER: u64 = 0xbeef;
@@ -73,6 +73,8 @@ async fn what_was_made_starts_as_a_group_of_one_that_nobody_can_take_for_the_old
     let (state, owner) = make(&path);
     assert_eq!(offline::owner(&path).unwrap().as_ref(), Some(&owner));
     assert_eq!(owner.earlier, [EARLIER]);
+    let verified = crate::verify(&path).unwrap();
+    assert!(verified.iter().all(|file| file.problems.is_empty()), "{verified:?}");
 
     let node = Node::open(Config::new(&path)).await.unwrap();
     assert_eq!((node.id(), node.cluster_id()), (owner.member, owner.cluster));
@@ -125,7 +127,7 @@ async fn one_of_several_is_revived_and_those_of_before_are_told() {
 
     let found = offline::read(&folders.path(1)).unwrap();
     assert_eq!((found.owner.cluster, found.learner), (cluster, false));
-    assert_eq!(found.others, [name(2)]);
+    assert_eq!(found.others, [Other { name: name(2), address: second.clone() }]);
     assert_eq!(keys(&found.state).len(), 50, "what was acknowledged is there");
     let new = folders.root.path().join("new");
     let state = found.state.moved_on(LATER, &[] as &[&str]);

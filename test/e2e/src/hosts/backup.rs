@@ -12,6 +12,7 @@ use super::joining::{refused, wait_members};
 use super::losses::containers;
 use super::scenarios::{explained, wait_nodes};
 use super::together::{hosts, start, step};
+use crate::host;
 use crate::kubectl::{Kubectl, eventually};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -239,5 +240,57 @@ pub fn reset() -> anyhow::Result<()> {
         hosts[0].kubectl()?.run("get configmap acknowledged alone")?;
         ensure!(containers(&k, "agent-1")? == pods, "pods were touched");
         Ok(())
+    })
+}
+
+/// One of three is cut off and reset while the others go on: when they meet again, there is one cluster.
+pub fn reset_apart() -> anyhow::Result<()> {
+    explained(hosts(3, 0)?, |hosts| {
+        let k = step("three servers", || {
+            hosts[0].launch("server --disable-agent")?;
+            // It has one when it lets others in.
+            let k = hosts[0].kubectl()?;
+            let join = format!("server --disable-agent -s https://{}:6443 -t {}", hosts[0].address, hosts[0].token()?);
+            for number in 1..3 {
+                hosts[number].launch(&join)?;
+                wait_members(&hosts[0], number + 1)?;
+            }
+            Ok(k)
+        })?;
+        k.run("create configmap before")?;
+        step("beside others nobody is reset", || {
+            hosts[2].kill()?;
+            refused(&hosts[2], "server --cluster-reset", &["other servers of the cluster run", "server-1", "server-2"])
+        })?;
+        step("one is cut off and reset", || {
+            host::shell("ip link set host3 down")?;
+            hosts[2].coracle("server --cluster-reset")?;
+            let again = hosts[2].launched().to_owned();
+            hosts[2].launch(&again)?;
+            eventually(LIMIT, || hosts[2].coracle("kubectl create configmap here"))?;
+            k.run("create configmap there").map(drop)
+        })?;
+        step("the others end when they meet it", || {
+            host::shell("ip link set host3 up")?;
+            for host in hosts.iter_mut().take(2) {
+                eventually(LIMIT, || {
+                    ensure!(host.check_alive().is_err(), "{} goes on", host.name);
+                    Ok(())
+                })?;
+                ensure!(host.log_tail(5).contains("reset or restored without this server"), "{}", host.log_tail(5));
+                host.kill()?;
+            }
+            Ok(())
+        })?;
+        step("and join it", || {
+            let join = format!("server --disable-agent -s https://{}:6443 -t {}", hosts[2].address, hosts[2].token()?);
+            for number in 0..2 {
+                hosts[number].launch(&format!("{join} --resync"))?;
+                wait_members(&hosts[2], number + 2)?;
+            }
+            k.run("get configmap before here")?;
+            ensure!(k.run("get configmap there").is_err(), "two histories are one");
+            Ok(())
+        })
     })
 }

@@ -21,6 +21,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("an_agent_goes_on_without_servers", losses::every_server),
     ("a_snapshot_is_restored_anywhere", backup::restored),
     ("a_cluster_is_reset", backup::reset),
+    ("a_server_that_is_cut_off_is_reset", backup::reset_apart),
     ("an_agent_starts_without_servers", life::an_agent_starts_alone),
     ("pods_outlive_restarts", life::restarts),
     ("pods_end_in_order_with_the_machine", life::the_machine_goes_down),
