@@ -11,6 +11,7 @@ mod joining;
 mod life;
 mod losses;
 mod scenarios;
+mod store;
 mod together;
 mod work;
 

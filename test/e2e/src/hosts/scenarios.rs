@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Host, backup, joining, life, losses, together, work};
+use super::{Host, backup, joining, life, losses, store, together, work};
 use crate::kubectl::{Kubectl, eventually};
 
 pub type Scenario = fn() -> anyhow::Result<()>;
@@ -21,6 +21,8 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("an_agent_goes_on_without_servers", losses::every_server),
     ("a_snapshot_is_restored_anywhere", backup::restored),
     ("a_cluster_is_reset", backup::reset),
+    ("a_store_is_shown_limited_and_read", store::shown_limited_and_read),
+    ("three_servers_compare_their_stores", store::compared),
     ("a_server_that_is_cut_off_is_reset", backup::reset_apart),
     ("an_agent_starts_without_servers", life::an_agent_starts_alone),
     ("pods_outlive_restarts", life::restarts),
