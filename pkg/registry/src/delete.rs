@@ -37,6 +37,13 @@ pub struct DeleteOptions {
     pub resource_version: Option<String>,
 }
 
+impl DeleteOptions {
+    /// Whether the object may be any that has the name.
+    pub fn is_open(&self) -> bool {
+        self.uid.is_none() && self.resource_version.is_none()
+    }
+}
+
 /// What a deletion did.
 pub struct Deleted {
     /// The last state of the object, in the storage version.

@@ -16,6 +16,9 @@ use crate::{Registry, attributes};
 /// So many evictions may be on their way per budget before its controller has seen any.
 const DISRUPTED_PODS_MAX: usize = 2000;
 
+/// How often a pod that changes under the eviction is looked at again.
+const ATTEMPTS: u32 = 20;
+
 impl Registry {
     /// Evicts the pod that `call` names, if its disruption budget allows.
     pub async fn evict(&self, call: &Call<'_>, eviction: &Value, options: &DeleteOptions) -> ApiResult<()> {
@@ -23,9 +26,24 @@ impl Registry {
         let mut body = eviction.clone();
         call.admission.mutate(&call.review_as(Operation::Create, kind.clone()), Some(&mut body), None).await?;
         call.admission.validate(&call.review_as(Operation::Create, kind), Some(&body), None).await?;
+        for attempt in 1.. {
+            match self.evict_as_seen(call, options).await {
+                // The pod is not what it was when it was free to go: look again.
+                Err(error) if error.reason() == "Conflict" && options.is_open() && attempt < ATTEMPTS => {}
+                done => return done,
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    async fn evict_as_seen(&self, call: &Call<'_>, options: &DeleteOptions) -> ApiResult<()> {
         let pod = self.get(call.resource, call.namespace, call.name)?.decode();
+        let mut options = options.clone();
         if !is_free_to_go(&pod) {
             self.ask_budget(call, &pod).await?;
+        } else if pod.str_at("status/phase") == "Pending" && options.resource_version.is_none() {
+            // It may begin to run meanwhile, and then its budget has a say.
+            options.resource_version = Some(pod.resource_version().to_owned());
         }
         let deletion = Call { subresource: "", warnings: std::sync::Mutex::default(), ..*call };
         let mark = |pod: &mut Value| {
@@ -38,7 +56,7 @@ impl Registry {
             );
             Ok(())
         };
-        self.delete_changed(&deletion, options, &mark).await.map(drop)
+        self.delete_changed(&deletion, &options, &mark).await.map(drop)
     }
 
     async fn ask_budget(&self, call: &Call<'_>, pod: &Value) -> ApiResult<()> {
