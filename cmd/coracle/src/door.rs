@@ -1,6 +1,7 @@
 //! The way into a cluster: which servers it has, whom they are vouched for by, and what a token opens.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use client::balanced::server_address;
@@ -10,6 +11,9 @@ use pki::JoinToken;
 use serde_json::Value;
 
 const AGENT: &str = "coracle-join";
+/// How long a server may take to get ready that has just been started, and between two looks.
+const STARTING_LIMIT: Duration = Duration::from_secs(10);
+const STARTING_PAUSE: Duration = Duration::from_millis(200);
 /// What is no certificate file.
 const AUTHORITY_BYTES_MAX: usize = 64 << 10;
 
@@ -34,7 +38,7 @@ impl Door {
         let token = JoinToken::parse(token).context("--token")?;
         let servers = Servers::new(&address, memory);
         let anyone = Balanced::new(servers.clone(), pki::tls::unverified_client()?.with_no_client_auth()).client(AGENT);
-        let ca_pem = get(&anyone, "/cacerts").await.map_err(|error| no_way(url, &error))?;
+        let ca_pem = authority(&anyone, url).await?;
         if ca_pem.len() > AUTHORITY_BYTES_MAX || pki::tls::certs_from_pem(ca_pem.as_bytes()).is_err() {
             bail!("--server {url}: what answers there is no Coracle server");
         }
@@ -82,6 +86,22 @@ impl Door {
     /// What went wrong at this door, in one line.
     pub fn explain(&self, error: &kube::Error) -> anyhow::Error {
         no_way(&self.url, error)
+    }
+}
+
+/// The certificate of the servers' authority. A server that has just been started does not know yet who may read it.
+async fn authority(anyone: &Client, url: &str) -> anyhow::Result<String> {
+    let deadline = tokio::time::Instant::now() + STARTING_LIMIT;
+    loop {
+        match get(anyone, "/cacerts").await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 503) => {
+                if tokio::time::Instant::now() >= deadline {
+                    bail!("--server {url}: what answers there is no Coracle server, or one that does not get ready");
+                }
+                tokio::time::sleep(STARTING_PAUSE).await;
+            }
+            answer => return answer.map_err(|error| no_way(url, &error)),
+        }
     }
 }
 

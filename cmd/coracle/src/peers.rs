@@ -33,7 +33,7 @@ pub async fn listen(options: &ServerOptions) -> anyhow::Result<Option<TcpListene
 
 /// An even number of servers is no mistake, but not what anybody wants for long.
 pub fn warn_if_even(servers: usize) {
-    if servers % 2 == 0 {
+    if servers.is_multiple_of(2) {
         tracing::warn!(servers, "an even number of servers bears no more failures than one less: add another");
     }
 }

@@ -1,8 +1,10 @@
 //! Measures Coracle, and with `--peer` any other Kubernetes API server under the same load in the same run.
 //!
-//! `bench api` loads the API server and the scheduler; `bench node` runs a whole node in namespaces of its own. Both
-//! write rows to a JSON file; `hack/bench` runs both. Nothing here is a test: no figure makes it fail.
+//! `bench api` loads the API server and the scheduler; `bench node` runs a whole node in namespaces of its own, `bench group`
+//! three members beside one. Each writes rows to a JSON file; `hack/bench` runs all. Nothing here is a test: no figure makes
+//! it fail.
 
+mod group;
 mod load;
 mod node;
 mod report;
@@ -30,6 +32,21 @@ enum Options {
         #[arg(long, default_value = "build/bench-node.json")]
         output: PathBuf,
     },
+    /// Three members beside one, and an agent
+    Group(GroupOptions),
+}
+
+#[derive(clap::Args)]
+struct GroupOptions {
+    /// Less of everything, to try things out
+    #[arg(long)]
+    quick: bool,
+    /// How often the leader is killed
+    #[arg(long, value_name = "COUNT", default_value_t = 30)]
+    failovers: usize,
+    /// Where to write the rows as JSON
+    #[arg(long, default_value = "build/bench-group.json")]
+    output: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -49,10 +66,15 @@ struct ApiOptions {
 }
 
 fn main() -> ExitCode {
+    // A host's first process is this program again.
+    if e2e::hosts::inside::is_inside() {
+        return e2e::hosts::inside::main();
+    }
     let outcome = match Options::parse() {
         Options::Api(options) => api(&options),
-        Options::Node { .. } if !e2e::host::is_inside() => return e2e::host::enter(),
+        Options::Node { .. } | Options::Group(_) if !e2e::host::is_inside() => return e2e::host::enter(),
         Options::Node { output } => run_node(&output),
+        Options::Group(options) => run_group(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,6 +90,15 @@ fn run_node(output: &std::path::Path) -> anyhow::Result<()> {
     node::all(&mut report)?;
     report.print();
     report.write(output)
+}
+
+fn run_group(options: &GroupOptions) -> anyhow::Result<()> {
+    let (seconds, idle_seconds) = if options.quick { (2, 10) } else { (10, 60) };
+    let mut report = Report::default();
+    let outcome = group::all(group::Size { seconds, idle_seconds, failovers: options.failovers }, &mut report);
+    report.print();
+    report.write(&options.output)?;
+    outcome
 }
 
 /// Starts a server without a node on a port of its own, and loads it.

@@ -155,7 +155,8 @@ pub fn rss_mb(pid: u32) -> anyhow::Result<f64> {
     Ok(proc_field(pid, "status", "VmRSS:")? / 1000.0)
 }
 
-fn written_bytes(pid: u32) -> anyhow::Result<f64> {
+/// What a process has sent to the disk so far.
+pub fn written_bytes(pid: u32) -> anyhow::Result<f64> {
     proc_field(pid, "io", "write_bytes:")
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -253,7 +253,8 @@ pub fn installed_and_removed() -> anyhow::Result<()> {
         let host = &mut hosts[0];
         let root = crate::host::work_dir().join("root");
         let programs = root.join("usr/local/bin");
-        step("install unpacks, twice the same", || install(host, &root))?;
+        let unpacked = step("install unpacks, twice the same", || install(host, &root))?;
+        step("install talks to systemd, or refuses", || with_systemd(host, &unpacked.join("install.sh")))?;
         host.launch("server")?;
         let k = host.kubectl()?;
         wait_nodes(&k, hosts, 1)?;
@@ -320,7 +321,8 @@ spec: {type: NodePort, selector: {app: everything}, ports: [{port: 80, targetPor
 ";
 
 /// Packs a release, and installs it below `root` as a package would.
-fn install(host: &Host, root: &Path) -> anyhow::Result<()> {
+/// Answers where the archive was unpacked.
+fn install(host: &Host, root: &Path) -> anyhow::Result<PathBuf> {
     let dist = crate::host::work_dir().join("dist");
     let pack = || {
         let mut pack = Command::new(repository().join("hack/dist"));
@@ -362,10 +364,64 @@ fn install(host: &Host, root: &Path) -> anyhow::Result<()> {
     let unit = fs::read_to_string(root.join("etc/systemd/system/coracle-agent.service"))?;
     ensure!(unit.contains("ExecStart=/usr/local/bin/coracle agent \"--node-label=a=b c\"\n"), "{unit}");
     ensure!(fs::read_to_string(root.join("etc/coracle/coracle-agent.env"))?.contains("CORACLE_TOKEN=K10secret"), "env");
-    fs::write(unpacked.join("coracle-killall"), "changed")?;
+    let (killall, changed) = (unpacked.join("coracle-killall"), fs::read(unpacked.join("README.md"))?);
+    let good = fs::read(&killall)?;
+    fs::write(&killall, changed)?;
     let refused = host.command(&script).env("DESTDIR", root).output()?;
     let why = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(!refused.status.success() && why.contains("SHA256SUMS"), "a changed file: {why}");
+    fs::write(&killall, good)?;
+    Ok(unpacked)
+}
+
+/// Against a systemctl of the test's own, which writes down what it is asked. Folders of the machine are covered by empty
+/// ones in this host's mount namespace.
+fn with_systemd(host: &Host, script: &Path) -> anyhow::Result<()> {
+    let asked = crate::host::work_dir().join("asked");
+    let fake = crate::host::work_dir().join("systemctl");
+    fs::write(&fake, format!("#!/bin/sh\necho \"$@\" >>{}\ncase $1 in show) echo 0 ;; esac\n", asked.display()))?;
+    crate::host::shell(&format!("chmod 755 {}", fake.display()))?;
+    let covered = ["/etc/systemd/system", "/usr/local/bin"];
+    for folder in covered {
+        host.run(&format!("mount -t tmpfs -o size=1g covered {folder}"))?;
+    }
+    host.run(&format!("mount --bind {} /usr/bin/systemctl", fake.display()))?;
+    host.run("mkdir -p /run/systemd/system")?;
+    let install = |arguments: &[&str]| host.command(script).args(arguments).env_remove("DESTDIR").output();
+    let refuses = |arguments: &[&str], part: &str| -> anyhow::Result<()> {
+        let output = install(arguments)?;
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(1), "{arguments:?} is not refused");
+        let errors = why.lines().filter(|line| line.starts_with("error: ")).count();
+        ensure!(errors == 1 && why.contains(part), "{arguments:?} does not say {part:?} in one line: {why}");
+        Ok(())
+    };
+    for round in ["install", "upgrade"] {
+        let _ = fs::remove_file(&asked);
+        let output = install(&["server", "--node-label=a=b"])?;
+        ensure!(output.status.success(), "{round}: {}", String::from_utf8_lossy(&output.stderr));
+        let asked = fs::read_to_string(&asked)?;
+        for part in ["daemon-reload", "--quiet enable coracle.service", "restart coracle.service"] {
+            ensure!(asked.lines().any(|line| line == part), "{round} did not ask for {part:?}: {asked}");
+        }
+    }
+    refuses(&["agent"], "installed as server")?;
+    refuses(&["worker"], "give server or agent")?;
+    fs::write(crate::host::work_dir().join("newer"), "#!/bin/sh\necho coracle 99.0.0\n")?;
+    host.run(&format!("cp {} /usr/local/bin/coracle", crate::host::work_dir().join("newer").display()))?;
+    host.run("chmod 755 /usr/local/bin/coracle")?;
+    refuses(&[], "99.0.0 is installed, which is newer")?;
+    let mut by_hand = host.command(&binary());
+    by_hand.args(["server", "--disable-agent", "--data-dir=/run/by-hand", "--write-kubeconfig=/run/by-hand.yaml"]);
+    let mut by_hand = by_hand.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn()?;
+    let refused = eventually(LIMIT, || refuses(&[], "runs coracle, and is not the service coracle"));
+    by_hand.kill()?;
+    by_hand.wait()?;
+    refused?;
+    host.run("rm -r /run/systemd /run/by-hand")?;
+    for mount in covered.iter().chain(&["/usr/bin/systemctl"]) {
+        host.run(&format!("umount {mount}"))?;
+    }
     Ok(())
 }
 
