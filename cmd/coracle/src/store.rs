@@ -1,5 +1,5 @@
-//! `coracle store`: the store in figures on a cluster that runs, and read whole on a server that does not. And what a
-//! server tells of it: to `/metrics` and to whoever asks whether it is ready.
+//! `coracle store`: the store in figures on a cluster that runs, and read whole, with its snapshots, on a server that does
+//! not. And what a server tells of it: to `/metrics` and to whoever asks whether it is ready.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -147,19 +147,41 @@ fn size(bytes: u64) -> String {
 }
 
 fn verify(data_dir: &Path, output: Form) -> anyhow::Result<()> {
-    let files = storage::verify(&data_dir.join("server/db"))?;
+    let mut files = storage::verify(&data_dir.join("server/db"))?;
+    files.extend(snapshots(&crate::snapshots::folder_of(data_dir, None))?);
     match output {
         Form::Table => print!("{}", listing(&files)),
         Form::Json => println!("{}", serde_json::to_string_pretty(&files_value(&files))?),
     }
     let damaged: Vec<_> = files.iter().filter(|file| !file.problems.is_empty()).map(|file| &*file.file).collect();
     if !damaged.is_empty() {
-        bail!(
-            "damaged: {}; let this server join again with an empty folder, or restore a snapshot",
-            damaged.join(", ")
-        );
+        let remedy = match damaged.iter().all(|file| file.starts_with(SNAPSHOTS)) {
+            true => "delete it, and save another",
+            false => "let this server join again with an empty folder, or restore a snapshot",
+        };
+        bail!("damaged: {}; {remedy}", damaged.join(", "));
     }
     Ok(())
+}
+
+/// What the names of snapshots begin with in the list of files.
+const SNAPSHOTS: &str = "snapshots/";
+
+/// Reads the snapshots of a folder whole.
+fn snapshots(folder: &Path) -> anyhow::Result<Vec<Verified>> {
+    let read = |listed: backup::folder::Listed| {
+        let mut file =
+            Verified { file: format!("{SNAPSHOTS}{}", listed.name), bytes: listed.size, ..Verified::default() };
+        match backup::restore::open(&folder.join(&listed.name)) {
+            Ok(archive) => {
+                let state = &archive.state;
+                file.contents = format!("{} records at revision {}", state.len(), state.revision());
+            }
+            Err(error) => file.problems.push(storage::Problem { offset: None, detail: error.to_string() }),
+        }
+        file
+    };
+    Ok(backup::folder::list(folder)?.into_iter().map(read).collect())
 }
 
 /// A line a file, and one for each thing that is wrong with it.

@@ -305,6 +305,19 @@ mod tests {
         (found.differing, found.own, found.unclear)
     }
 
+    #[tokio::test]
+    async fn every_record_is_looked_at_and_none_twice() {
+        for count in [0, 1, RECORDS_A_STEP, RECORDS_A_STEP + 1, 3 * RECORDS_A_STEP] {
+            let store = mvcc::Store::new(mvcc::Limits::default());
+            for number in 0..count {
+                let create = crate::tests::create(&format!("/k/{number:05}"), 10);
+                store.apply(&create, std::time::Instant::now());
+            }
+            // It compares the sum of what it saw with that of the state.
+            assert_eq!(look(store.snapshot()).await, None, "{count}");
+        }
+    }
+
     #[test]
     fn who_is_not_of_the_majority_differs() {
         let names = |ids: &[u64]| ids.iter().map(|id| format!("n{id}")).collect::<Vec<_>>();

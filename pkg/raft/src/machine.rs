@@ -156,7 +156,11 @@ impl Machine {
         };
         let checkpoint = &self.shared.checkpoint;
         let result = match is_sparse(checkpoint.size(), snapshot.bytes()) {
-            true => checkpoint.replace(&meta, &snapshot).map(|_| ()),
+            // A new file takes space that there may not be; what is free in the old one does, too.
+            true => checkpoint.replace(&meta, &snapshot).map(drop).or_else(|error| {
+                tracing::warn!(%error, "the checkpoint cannot be written anew, keeping its file");
+                checkpoint.write(&meta, &changes, &snapshot)
+            }),
             false => checkpoint.write(&meta, &changes, &snapshot),
         };
         let mut state = self.shared.state.lock();

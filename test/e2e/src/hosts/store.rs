@@ -32,6 +32,7 @@ pub fn shown_limited_and_read() -> anyhow::Result<()> {
         step("the files of a server that runs are left alone", || {
             refused(&hosts[0], "store verify", &["in use by process"])
         })?;
+        hosts[0].coracle("snapshot save")?;
         hosts[0].terminate()?;
         step("a stopped server's store is read whole", || well(&hosts[0]))?;
         step("damage is named, and the server does not serve it", || damaged(&hosts[0]))
@@ -132,7 +133,8 @@ fn emptied(host: &Host, k: &Kubectl, written: usize) -> anyhow::Result<()> {
 
 fn well(host: &Host) -> anyhow::Result<()> {
     let text = host.coracle("store verify")?;
-    ensure!(text.lines().count() >= 3 && text.lines().all(|line| line.starts_with("ok ")), "{text}");
+    ensure!(text.lines().count() >= 4 && text.lines().all(|line| line.starts_with("ok ")), "{text}");
+    ensure!(text.contains("ok       snapshots/on-demand-"), "{text}");
     let all: Value = serde_json::from_str(&host.coracle("store verify -o json")?)?;
     ensure!(all["damaged"] == false, "{all}");
     Ok(())
