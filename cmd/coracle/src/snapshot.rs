@@ -179,9 +179,8 @@ pub fn restore_file(path: &Path, data_dir: &Path) -> anyhow::Result<()> {
     steps.done(&format!("put it into {}{}", data_dir.join("server").display(), aside.unwrap_or_default()));
     steps.end();
     println!("Now start the server as always: coracle server{}", flags(&header.settings));
-    println!(
-        "Clients list again. Other servers join anew: coracle server --server https://THIS:6443 --token … --resync"
-    );
+    println!("Clients list again. Workers find it at the address of before; at another, start them with");
+    println!("--server https://THIS:6443. Other servers join anew by that, --token and --resync.");
     Ok(())
 }
 

@@ -153,6 +153,29 @@ async fn a_server_is_revived_with_what_it_has() {
     node.shutdown().await;
 }
 
+/// As a crash between two steps: what was there is there, and the next try is like the first.
+#[tokio::test]
+async fn a_restore_that_ends_between_two_steps_changes_nothing() {
+    let site = Site::new();
+    let first = site.restore("data", NOW).unwrap();
+    let before = tree(&site.data("data/server"));
+    for last in 0..2 {
+        let mut step = 0;
+        let mut crash = |_| {
+            assert!(step < last, "a crash that is part of the test");
+            step += 1;
+        };
+        let archive = open(&site.snapshot).unwrap();
+        let run = || restore((&site.snapshot, archive), &site.data("data"), NOW + 1, &mut crash);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
+        assert_eq!(tree(&site.data("data/server")), before);
+        assert!(site.data("data/server.new").exists() && half_done(&site.data("data")).is_none());
+    }
+    let second = site.restore("data", NOW + 2).unwrap();
+    assert!(second.revision > first.revision && !site.data("data/server.new").exists());
+    assert_eq!(tree(&second.aside.unwrap()).len(), before.len());
+}
+
 #[test]
 fn nobody_is_made_the_only_one_beside_others() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,8 +8,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::Host;
-use super::joining::{refused, wait_members};
-use super::losses::containers;
+use super::joining::{grow, refused, wait_members};
+use super::losses::{ALONE, containers};
 use super::scenarios::{explained, wait_nodes};
 use super::together::{hosts, start, step};
 use crate::host;
@@ -149,9 +149,7 @@ fn same_host(host: &mut Host, k: &Kubectl, file: &str) -> anyhow::Result<()> {
     ensure!(old.contains("\"code\":410"), "a watch of before goes on: {old}");
     k.run("create configmap after")?;
     // The pods' own credentials are good, and the loops are at work.
-    k.run("wait --for=condition=Available deployment/web --timeout=60s")?;
-    k.run("delete pod -l app=new --ignore-not-found")?;
-    Ok(())
+    k.run("wait --for=condition=Available deployment/web --timeout=60s").map(drop)
 }
 
 fn other_host(hosts: &mut [Host], file: &str) -> anyhow::Result<()> {
@@ -171,34 +169,22 @@ fn other_host(hosts: &mut [Host], file: &str) -> anyhow::Result<()> {
     let path = hosts[1].dir.join("old.yaml");
     fs::write(&path, old.replace("127.0.0.1", &hosts[1].address))?;
     Kubectl::new(&path).run("get configmap before")?;
+    let endpoints = "get endpointslice kubernetes -o 'jsonpath={.endpoints[*].addresses[*]}'";
+    k.until(LIMIT, endpoints, |addresses| addresses == hosts[1].address)?;
     // What ran on the node that is gone moves when that is given up.
     k.run("delete node server-1")?;
+    k.run("delete pod -l app=web --force --grace-period=0")?;
     k.run("wait --for=condition=Available deployment/web --timeout=60s")?;
     let nodes = "get pods -l app=web -o 'jsonpath={.items[*].spec.nodeName}'";
     k.until(LIMIT, nodes, |nodes| nodes == "spare spare").map(drop)
 }
-
-const PINNED: &str = "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      nodeName: agent-1
-      containers:
-      - {name: main, image: 'docker.io/coracle/web:v1'}
-";
 
 /// Of three servers two are lost; the third is revived, and the others come back to it.
 pub fn reset() -> anyhow::Result<()> {
     explained(hosts(3, 1)?, |hosts| {
         step("nodes are Ready", || start(hosts, 3, ""))?;
         let k = hosts[2].kubectl()?;
-        k.apply(PINNED)?;
+        k.apply(ALONE)?;
         k.run("wait --for=condition=Available deployment/web --timeout=60s")?;
         hosts[0].kubectl()?.run("create configmap acknowledged")?;
         let pods = containers(&k, "agent-1")?;
@@ -246,17 +232,7 @@ pub fn reset() -> anyhow::Result<()> {
 /// One of three is cut off and reset while the others go on: when they meet again, there is one cluster.
 pub fn reset_apart() -> anyhow::Result<()> {
     explained(hosts(3, 0)?, |hosts| {
-        let k = step("three servers", || {
-            hosts[0].launch("server --disable-agent")?;
-            // It has one when it lets others in.
-            let k = hosts[0].kubectl()?;
-            let join = format!("server --disable-agent -s https://{}:6443 -t {}", hosts[0].address, hosts[0].token()?);
-            for number in 1..3 {
-                hosts[number].launch(&join)?;
-                wait_members(&hosts[0], number + 1)?;
-            }
-            Ok(k)
-        })?;
+        let k = step("three servers", || grow(hosts))?;
         k.run("create configmap before")?;
         step("beside others nobody is reset", || {
             hosts[2].kill()?;

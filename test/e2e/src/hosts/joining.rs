@@ -190,16 +190,7 @@ fn rotation(hosts: &mut [Host], k: &Kubectl, url: &str) -> anyhow::Result<()> {
 pub fn servers_leave_and_come_back() -> anyhow::Result<()> {
     let hosts = (1..=3).map(|number| Host::start(&format!("server-{number}"), number));
     explained(hosts.collect::<anyhow::Result<_>>()?, |hosts| {
-        let k = step("a single server grows", || {
-            hosts[0].launch("server --disable-agent")?;
-            let k = hosts[0].kubectl()?;
-            let join = format!("server --disable-agent -s https://{}:6443 -t {}", hosts[0].address, hosts[0].token()?);
-            for number in 1..3 {
-                hosts[number].launch(&join)?;
-                wait_members(&hosts[0], number + 1)?;
-            }
-            Ok(k)
-        })?;
+        let k = step("a single server grows", || grow(hosts))?;
         let slices = "get endpointslice kubernetes -o 'jsonpath={.endpoints[*].addresses[0]}'";
         k.until(LIMIT, slices, |text| text.split(' ').count() == 3)?;
         step("a removed server comes back", || {
@@ -210,9 +201,9 @@ pub fn servers_leave_and_come_back() -> anyhow::Result<()> {
                 Ok(())
             })?;
             hosts[2].kill()?;
-            hosts[2].run("rm -rf /var/lib/coracle/server")?;
             let again = hosts[2].launched().to_owned();
-            hosts[2].launch(&again)?;
+            refused(&hosts[2], &again, &["this server was removed", "--resync"])?;
+            hosts[2].launch(&format!("{again} --resync"))?;
             wait_members(&hosts[0], 3)
         })?;
         step("who is missing is named", || {
@@ -284,6 +275,19 @@ fn proxied(k: &Kubectl) -> anyhow::Result<()> {
     let refused = k.refused(&format!("get --raw /api/v1/namespaces/default/pods/{pod}:1/proxy/"))?;
     ensure!(refused.contains("refused"), "a closed port: {refused}");
     Ok(())
+}
+
+/// Makes a cluster of servers without nodes, one after the other.
+pub fn grow(hosts: &mut [Host]) -> anyhow::Result<Kubectl> {
+    hosts[0].launch("server --disable-agent")?;
+    // It has one when it lets others in.
+    let k = hosts[0].kubectl()?;
+    let join = format!("server --disable-agent -s https://{}:6443 -t {}", hosts[0].address, hosts[0].token()?);
+    for number in 1..hosts.len() {
+        hosts[number].launch(&join)?;
+        wait_members(&hosts[0], number + 1)?;
+    }
+    Ok(k)
 }
 
 /// Waits until so many servers vote and answer.

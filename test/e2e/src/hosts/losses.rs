@@ -43,7 +43,8 @@ pub fn a_server() -> anyhow::Result<()> {
     })
 }
 
-const ALONE: &str = "
+/// One pod on the agent.
+pub const ALONE: &str = "
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
