@@ -81,14 +81,27 @@ fn decide_unknown(history: &[Operation]) -> Vec<Operation> {
     }
 }
 
-/// Leaves out open writes that no removal can have seen, however indirectly.
+/// Leaves out open writes that nothing rests on: no removal can have seen them, however indirectly, and nobody was refused
+/// for what they replaced.
 fn without_unseen(mut history: Vec<Operation>) -> Vec<Operation> {
+    let refused: HashSet<Option<u64>> = history
+        .iter()
+        .filter_map(|operation| match operation.action {
+            Action::Differs(expected) => Some(expected),
+            _ => None,
+        })
+        .collect();
     loop {
         let seen: HashSet<u64> = history.iter().filter_map(|operation| operation.action.seen()).collect();
         let before = history.len();
         history.retain(|operation| {
-            let removes = matches!(operation.action, Action::Remove(_));
-            removes
+            let explains = match operation.action {
+                Action::Remove(_) => true,
+                Action::Swap(old, _) => refused.contains(&old),
+                Action::Write(_) => !refused.is_empty(),
+                Action::Read(_) | Action::Differs(_) => false,
+            };
+            explains
                 || operation.ended.is_some()
                 || operation.action.written().is_some_and(|value| seen.contains(&value))
         });
@@ -154,6 +167,10 @@ mod tests {
             // It removed what was not confirmed either: nobody saw that, but where it was is free.
             &[(Swap(None, 1), 1, 2), (Swap(Some(1), 2), 3, 0), (Remove(2), 4, 0), (Swap(None, 3), 5, 6)],
             &[(Differs(Some(1)), 1, 2), (Write(1), 1, 3), (Differs(None), 4, 5)],
+            // Nobody saw what was not confirmed, but somebody was refused for it.
+            &[(Swap(None, 1), 1, 2), (Swap(Some(1), 2), 3, 0), (Differs(Some(1)), 4, 5)],
+            &[(Swap(None, 1), 1, 0), (Differs(None), 4, 5)],
+            &[(Write(1), 1, 2), (Write(2), 3, 0), (Differs(Some(1)), 4, 5)],
         ];
         for case in cases {
             assert!(linearizable(&history(case)), "{case:?}");
@@ -188,6 +205,10 @@ mod tests {
                 &[(Write(1), 1, 2), (Remove(1), 3, 0), (Read(None), 4, 5), (Write(2), 6, 7), (Read(None), 8, 9)],
             ),
             ("two removals of one value", &[(Write(1), 1, 2), (Remove(1), 3, 6), (Remove(1), 4, 7)]),
+            (
+                "a refusal for what was never there",
+                &[(Swap(None, 1), 1, 2), (Swap(Some(7), 2), 3, 0), (Differs(Some(1)), 4, 5)],
+            ),
             ("a refusal without cause", &[(Write(1), 1, 2), (Differs(Some(1)), 3, 4)]),
             ("a refusal of a creation where nothing is", &[(Differs(None), 1, 2), (Write(1), 3, 4)]),
         ];
