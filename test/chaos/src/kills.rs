@@ -19,7 +19,7 @@ use crate::probes;
 use crate::watching::{Habits, LAST, Told, follow};
 use crate::writers::{Load, writer};
 
-const WRITERS: usize = 32;
+const WRITERS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 const PODS_LIMIT: Duration = Duration::from_secs(90);
 /// What is asked of the servers: the first acknowledged write at the 99th percentile and at worst, and the loops.

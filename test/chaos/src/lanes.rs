@@ -1,9 +1,9 @@
 //! Several histories at a time: each lane is a process with namespaces, hosts and a folder of its own.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use e2e::{cluster, host};
@@ -46,18 +46,41 @@ pub fn run(options: &HistoryOptions) -> anyhow::Result<bool> {
             .env("CORACLE_WORK_DIR", format!("chaos-{lane}"))
             .env("CORACLE_BINARY", &wrapper)
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .context("a lane starts")?;
         running.push(child);
     }
-    let mut good = true;
+    let (mut good, mut passed, mut failed) = (true, 0, 0);
+    // All of them talk at the same time.
+    let told: Vec<_> = running
+        .iter_mut()
+        .filter_map(|lane| lane.stdout.take())
+        .map(|out| std::thread::spawn(|| pass_on(out)))
+        .collect();
     for mut lane in running {
         // `wait` would close its input first.
         let input = lane.stdin.take();
         good &= lane.wait()?.success();
         drop(input);
     }
-    Ok(good)
+    for counts in told.into_iter().filter_map(|lane| lane.join().ok()) {
+        passed += counts.0;
+        failed += counts.1;
+    }
+    println!("{passed} histories passed, {failed} failed");
+    Ok(good && passed == options.count)
+}
+
+/// Prints what a lane says, and counts the histories that passed and failed.
+fn pass_on(out: ChildStdout) -> (u64, u64) {
+    let (mut passed, mut failed) = (0, 0);
+    for line in BufReader::new(out).lines().map_while(Result::ok) {
+        passed += u64::from(line.starts_with("PASS "));
+        failed += u64::from(line.starts_with("FAIL "));
+        println!("{line}");
+    }
+    (passed, failed)
 }
 
 /// A script that starts the server under test with the stand-ins before its C library.

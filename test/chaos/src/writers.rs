@@ -84,7 +84,8 @@ pub async fn writer(load: Arc<Load>, caller: Caller, number: usize, every: Durat
     let home = number % caller.servers();
     let mut writer = Writer { load, caller, home, server: home };
     let mut objects: Vec<(String, u64, u64)> = (0..OBJECTS).map(|at| (format!("w{number}-{at}"), 0, 0)).collect();
-    let mut due = Instant::now() + every * (number as u32 % 32) / 32;
+    // Not all at the same moment.
+    let mut due = Instant::now() + every * (number as u32 % 64) / 64;
     for turn in 0.. {
         sleep_until(due.into()).await;
         if writer.load.stop.load(Ordering::Relaxed) {
