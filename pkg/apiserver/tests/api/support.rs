@@ -191,6 +191,7 @@ impl Api {
             admission: Arc::new(ChainHook::new(Arc::new(chain))),
             tls: Arc::new(pki.server_config().unwrap()),
             kubelet_tls: Arc::new(pki.client_config(&kubelet_leaf).unwrap()),
+            on_pod_network: true,
             client_authorities: apiserver::ClientAuthorities {
                 client_ca: pki.client_ca().cert_pem(),
                 request_header_ca: pki.request_header_ca().cert_pem(),
@@ -214,7 +215,6 @@ impl Api {
     }
 
     /// The same server, called by somebody else.
-            on_pod_network: true,
     pub fn as_user(&self, user: UserInfo) -> Self {
         Self {
             server: self.server.clone(),
