@@ -7,6 +7,7 @@
 mod backup;
 mod groups;
 pub mod inside;
+mod installing;
 mod joining;
 mod life;
 mod losses;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use super::{Host, backup, joining, life, losses, store, together, work};
+use super::{Host, backup, installing, joining, life, losses, store, together, work};
 use crate::kubectl::{Kubectl, eventually};
 
 pub type Scenario = fn() -> anyhow::Result<()>;
@@ -27,7 +27,7 @@ pub const ALL: &[(&str, Scenario)] = &[
     ("an_agent_starts_without_servers", life::an_agent_starts_alone),
     ("pods_outlive_restarts", life::restarts),
     ("pods_end_in_order_with_the_machine", life::the_machine_goes_down),
-    ("installed_killed_and_uninstalled", life::installed_and_removed),
+    ("installed_killed_and_uninstalled", installing::installed_and_removed),
     ("work_moves_off_nodes", work::moves),
 ];
 
