@@ -116,8 +116,9 @@ pub(crate) async fn start_raft(
         enable_tick: false,
         enable_pre_vote: Some(true),
         backoff: BACKOFF.to_owned(),
-        // One that is alone goes on at once; with others, somebody may have been elected meanwhile.
-        enable_leader_restore: Some(machine.members() < 2),
+        // Never in the last life's term: what of its log was committed is forgotten, so that reads would be of before that
+        // until something is written. One that is alone elects itself at once.
+        enable_leader_restore: Some(false),
         ..openraft::Config::default()
     };
     let raft_config = raft_config.validate().map_err(|error| not_ready(&config.data_dir, &error))?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::cluster::{Cluster, SOON, written};
+use super::sim_disk::Random;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn time_to_the_first_acknowledged_write_after_the_leader_died() {
@@ -34,4 +35,28 @@ async fn time_to_the_first_acknowledged_write_after_the_leader_died() {
     eprintln!("{rounds} failovers: 50% {:?}, 90% {:?}, 99% {:?}, worst {:?}", at(0.5), at(0.9), at(0.99), at(1.0));
     // The machine may be busy with other things; the design is 0.5 to 0.9 s.
     assert!(at(1.0) < Duration::from_secs(10), "{times:?}");
+}
+
+/// Its log may end with entries that it had committed, which it does not know any more: what it read without a new term
+/// would be from before them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_starts_again_leads_only_when_it_is_elected_again() {
+    let mut cluster = Cluster::of(3).await;
+    let leader = cluster.leader().await;
+    for number in 0..5 {
+        cluster.write(leader, &format!("/k/{number}")).await;
+    }
+    // Before it has written a checkpoint.
+    let disk = cluster.disks[&leader].after_crash(&mut Random(1));
+    for id in 1..=3 {
+        cluster.kill(id).await;
+    }
+    cluster.disks.insert(leader, disk);
+    let node = cluster.start(leader).await;
+    assert_ne!(node.leader(), Some(leader), "without the others");
+    let other = (1..=3).find(|id| *id != leader).unwrap();
+    cluster.start(other).await;
+    node.ready(SOON).await.unwrap();
+    assert!(node.store().get(b"/k/4").is_some());
+    cluster.stop().await;
 }
