@@ -12,6 +12,8 @@ use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use e2e::http::Target;
+
+use crate::node::cpu_ticks;
 use crate::report::Report;
 use crate::watches;
 
@@ -34,8 +36,26 @@ impl Size {
     pub const QUICK: Self = Self { creates: 5_000, pods: 2_000, nodes: 100, schedule: 500 };
 }
 
-/// `server` is the server's process where its memory is to be looked at.
-pub async fn all(target: &Target, server: Option<u32>, size: Size, report: &mut Report) -> anyhow::Result<()> {
+/// The rows, as `--rows` names them. Gets read what creates made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Row {
+    Creates,
+    Gets,
+    FanOut,
+    Watches,
+    Pods,
+    Schedule,
+}
+
+/// Measures these rows, or all. `server` is the server's process where what it uses is to be looked at.
+pub async fn all(
+    target: &Target,
+    server: Option<u32>,
+    size: Size,
+    rows: &[Row],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let wanted = |row| rows.is_empty() || rows.contains(&row);
     let mut connection = target.connect().await?;
     let namespace = format!("bench-{}", std::process::id());
     let body = json!({"metadata": {"name": namespace}}).to_string();
@@ -47,12 +67,24 @@ pub async fn all(target: &Target, server: Option<u32>, size: Size, report: &mut 
     ensure!(made.status().is_success() || made.status() == StatusCode::CONFLICT, "{accounts}: {}", made.status());
     made.into_body().collect().await?;
 
-    creates(target, size, &namespace, report).await?;
-    gets(target, &namespace, report).await?;
-    fan_out(target, &namespace, report).await?;
-    watches::many(target, server, &namespace, report).await?;
-    pods(target, size, &namespace, report).await?;
-    schedule(target, size, &namespace, report).await?;
+    if wanted(Row::Creates) || wanted(Row::Gets) {
+        creates(target, server, size, &namespace, report).await?;
+    }
+    if wanted(Row::Gets) {
+        gets(target, server, &namespace, report).await?;
+    }
+    if wanted(Row::FanOut) {
+        fan_out(target, &namespace, report).await?;
+    }
+    if wanted(Row::Watches) {
+        watches::many(target, server, &namespace, report).await?;
+    }
+    if wanted(Row::Pods) {
+        pods(target, size, &namespace, report).await?;
+    }
+    if wanted(Row::Schedule) {
+        schedule(target, size, &namespace, report).await?;
+    }
     let mut connection = target.connect().await?;
     connection.call(Method::DELETE, &format!("/api/v1/namespaces/{namespace}"), "").await?;
     Ok(())
@@ -106,15 +138,37 @@ fn config_map(name: &str) -> String {
         .to_string()
 }
 
-async fn creates(target: &Target, size: Size, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+/// What the server's process spent on each of `count` requests since it had used `before`, if it is known.
+fn cost(server: Option<u32>, before: Option<f64>, count: usize) -> String {
+    let spent = server.and_then(cpu_time).zip(before).map(|(now, before)| now - before);
+    spent.map_or(String::new(), |ticks| format!(", {:.0} µs of CPU each", ticks * TICK_MICROS / count as f64))
+}
+
+/// Linux shows processor time in hundredths of a second, whatever it counts in.
+const TICK_MICROS: f64 = 10_000.0;
+
+fn cpu_time(process: u32) -> Option<f64> {
+    cpu_ticks(process).ok()
+}
+
+async fn creates(
+    target: &Target,
+    server: Option<u32>,
+    size: Size,
+    namespace: &str,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps");
     let make = move |i: usize| (path.clone(), config_map(&format!("c{i:06}")));
+    let before = server.and_then(cpu_time);
     let (rate, latencies) = drive(target, Method::POST, size.creates, make).await?;
-    report.add("create ConfigMap (300 B), 32 clients, durable", &target.name, rate, "/s", percentiles(&latencies));
+    let detail = percentiles(&latencies) + &cost(server, before, latencies.len());
+    report.add("create ConfigMap (300 B), 32 clients, durable", &target.name, rate, "/s", detail);
     Ok(())
 }
 
-async fn gets(target: &Target, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+async fn gets(target: &Target, server: Option<u32>, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
+    let before = server.and_then(cpu_time);
     let path = Arc::new(format!("/api/v1/namespaces/{namespace}/configmaps/c000007"));
     let mut workers = Vec::new();
     let started = Instant::now();
@@ -136,7 +190,8 @@ async fn gets(target: &Target, namespace: &str, report: &mut Report) -> anyhow::
     }
     latencies.sort();
     let rate = latencies.len() as f64 / started.elapsed().as_secs_f64();
-    report.add("GET one object, 32 clients", &target.name, rate, "/s", percentiles(&latencies));
+    let detail = percentiles(&latencies) + &cost(server, before, latencies.len());
+    report.add("GET one object, 32 clients", &target.name, rate, "/s", detail);
     Ok(())
 }
 

@@ -18,7 +18,8 @@ use anyhow::Context as _;
 use clap::Parser;
 
 use e2e::http::Target;
-use crate::load::Size;
+
+use crate::load::{Row, Size};
 use crate::report::Report;
 
 #[derive(Parser)]
@@ -60,6 +61,9 @@ struct ApiOptions {
     /// A tenth of the load, to try things out
     #[arg(long)]
     quick: bool,
+    /// Only these rows
+    #[arg(long, value_name = "ROW", value_delimiter = ',')]
+    rows: Vec<Row>,
     /// Where to write the rows as JSON
     #[arg(long, default_value = "build/bench-api.json")]
     output: PathBuf,
@@ -132,9 +136,9 @@ fn api(options: &ApiOptions) -> anyhow::Result<()> {
         .context("the server is not ready; see build/bench/coracle.log")?;
         let mut report = Report::default();
         let pid = Some(server.id());
-        load::all(&Target::from_kubeconfig("coracle", &kubeconfig)?, pid, size, &mut report).await?;
+        load::all(&Target::from_kubeconfig("coracle", &kubeconfig)?, pid, size, &options.rows, &mut report).await?;
         if let (Some(url), Some(token)) = (&options.peer, &options.token) {
-            load::all(&Target::with_token("peer", url, token)?, None, size, &mut report).await?;
+            load::all(&Target::with_token("peer", url, token)?, None, size, &options.rows, &mut report).await?;
         }
         report.print();
         report.write(&options.output)

@@ -160,7 +160,8 @@ pub fn written_bytes(pid: u32) -> anyhow::Result<f64> {
     proc_field(pid, "io", "write_bytes:")
 }
 
-fn cpu_ticks(pid: u32) -> anyhow::Result<f64> {
+/// User and system time of a process so far.
+pub fn cpu_ticks(pid: u32) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the name in parentheses and may hold spaces; user and system time are the 14th and 15th.
     let rest: Vec<&str> = text.rsplit(") ").next().unwrap_or_default().split(' ').collect();

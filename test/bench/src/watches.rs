@@ -12,10 +12,10 @@ use hyper::Method;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use e2e::http::Target;
 use crate::load::until;
 use crate::node::rss_mb;
 use crate::report::Report;
+use e2e::http::Target;
 
 const WATCHES: usize = 2_000;
 const CREATES_PER_SECOND: u64 = 1_000;
