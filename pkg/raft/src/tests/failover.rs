@@ -41,7 +41,9 @@ async fn time_to_the_first_acknowledged_write_after_the_leader_died() {
 /// would be from before them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_starts_again_leads_only_when_it_is_elected_again() {
-    let mut cluster = Cluster::of(3).await;
+    let mut cluster = Cluster::new();
+    cluster.keep_addresses = true;
+    cluster.grow_to(3).await;
     let leader = cluster.leader().await;
     for number in 0..5 {
         cluster.write(leader, &format!("/k/{number}")).await;
