@@ -333,9 +333,11 @@ mod tests {
         assert!(outcome.violations.is_empty(), "{:?}", outcome.violations);
     }
 
+    type Fault<'a> = &'a dyn Fn(&mut Outcome);
+
     #[test]
     fn every_planted_fault_is_found() {
-        let cases: &[(&str, &dyn Fn(&mut Outcome))] = &[
+        let cases: &[(&str, Fault<'_>)] = &[
             ("is not linearizable", &|seen| seen.record.registers[0][2].action = Action::Read(Some(1))),
             ("never told of", &|seen| drop(seen.told[1].watcher.events.pop())),
             ("told twice", &|seen| {
