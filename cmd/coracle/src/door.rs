@@ -149,7 +149,7 @@ fn no_way(url: &str, error: &kube::Error) -> anyhow::Error {
 }
 
 /// What lies at the bottom of an error.
-fn cause(error: &kube::Error) -> String {
+pub fn cause(error: &kube::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(next) = deepest.source() {
         deepest = next;

@@ -18,15 +18,29 @@ pub async fn connect(admin: &AdminOptions) -> anyhow::Result<Client> {
 
 /// Prints the servers, who leads, and what is wrong; fails if anything is.
 pub async fn run(admin: &AdminOptions) -> anyhow::Result<()> {
-    let client = connect(admin).await?;
-    let text = door::get(&client, SERVERS_PATH).await.context("the server in the kubeconfig does not answer")?;
-    let servers: Value = serde_json::from_str(&text)?;
+    let servers = ask(admin, SERVERS_PATH).await?;
     let (report, problems) = report(&servers);
     print!("{report}");
     if !problems.is_empty() {
         bail!("{}", problems.join("; "));
     }
     Ok(())
+}
+
+/// What the server in the administrator's kubeconfig says at `path`.
+pub async fn ask(admin: &AdminOptions, path: &str) -> anyhow::Result<Value> {
+    let client = connect(admin).await?;
+    let text = door::get(&client, path).await.map_err(|error| match error {
+        kube::Error::Api(status) => {
+            anyhow!("the server of --kubeconfig {}: {}", admin.kubeconfig.display(), status.message)
+        }
+        error => anyhow!(
+            "the server of --kubeconfig {} does not answer; is it running? ({})",
+            admin.kubeconfig.display(),
+            door::cause(&error)
+        ),
+    })?;
+    serde_json::from_str(&text).with_context(|| format!("the answer of {path}"))
 }
 
 /// A table of the servers, and what is wrong.

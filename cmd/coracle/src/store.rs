@@ -5,7 +5,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use auth::bootstrap::joining::STORE_PATH;
 use component_base::metrics::register;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
@@ -15,7 +15,7 @@ use storage::{Member, StateReport, Storage, Verified};
 
 use crate::options::joining::AdminOptions;
 use crate::options::store::{Form, StoreCommand};
-use crate::{door, status};
+use crate::status;
 
 pub async fn run(command: StoreCommand) -> anyhow::Result<()> {
     match command {
@@ -25,9 +25,7 @@ pub async fn run(command: StoreCommand) -> anyhow::Result<()> {
 }
 
 async fn show(admin: &AdminOptions, output: Form) -> anyhow::Result<()> {
-    let client = status::connect(admin).await?;
-    let text = door::get(&client, STORE_PATH).await.context("the server in the kubeconfig does not answer")?;
-    let store: Value = serde_json::from_str(&text)?;
+    let store = status::ask(admin, STORE_PATH).await?;
     let (table, problems) = report(&store);
     match output {
         Form::Table => print!("{table}"),
@@ -147,7 +145,11 @@ fn size(bytes: u64) -> String {
 }
 
 fn verify(data_dir: &Path, output: Form) -> anyhow::Result<()> {
-    let mut files = storage::verify(&data_dir.join("server/db"))?;
+    let db = data_dir.join("server/db");
+    if !db.exists() {
+        bail!("--data-dir {} holds no server's store", data_dir.display());
+    }
+    let mut files = storage::verify(&db)?;
     files.extend(snapshots(&crate::snapshots::folder_of(data_dir, None))?);
     match output {
         Form::Table => print!("{}", listing(&files)),
