@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::Taint;
 
 use crate::containerd;
 use crate::dns::ResolvConf;
-use crate::shutdown;
 pub use crate::eviction::Thresholds;
+use crate::shutdown;
 
 /// Which runtime to use.
 #[derive(Clone, Debug)]
