@@ -18,7 +18,7 @@
 //!
 //! Start reading at [`Node::open`]; then `log` (what is durable and when), `machine` and `checkpoint`; for groups `core`
 //! (finding the leader), `peer` (the network), `members` and `caretaker` (what a leader does by itself), `integrity` and
-//! `quota`; [`verify`] for a stopped server's files.
+//! `quota`; [`verify()`] for a stopped server's files.
 //!
 //! # Decisions
 //! - **Own log file, redb only for the checkpoint** (2026-11). redb copies pages: a small durable commit writes 33 KB and
