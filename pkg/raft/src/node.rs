@@ -335,7 +335,8 @@ impl Node {
         let adapt = move |core: &Core| {
             let nodes = core.nodes();
             core.alone.store(nodes.len() == 1, Ordering::Release);
-            core.raft.runtime_config().tick(nodes.len() > 1);
+            // One that was left alone by a leader that went has to elect itself first.
+            core.raft.runtime_config().tick(nodes.len() > 1 || nodes.len() == 1 && !core.leads());
             if let Some(links) = &core.links {
                 links.follow(&nodes);
             }

@@ -186,3 +186,16 @@ async fn a_foreign_cluster_and_a_stranger_are_refused() {
         cluster.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_member_goes_on_when_the_leader_of_two_is_removed() {
+    let mut cluster = Cluster::of(2).await;
+    let leader = cluster.leader().await;
+    let last = 3 - leader;
+    cluster.write(last, "/before").await;
+    cluster.nodes[&last].remove_member(leader).await.unwrap();
+    cluster.kill(leader).await;
+    cluster.write(last, "/after").await;
+    assert!(cluster.nodes[&last].is_alone());
+    cluster.stop().await;
+}
