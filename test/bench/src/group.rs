@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use e2e::hosts::{self, Host};
+use e2e::hosts::{self, Host, wait_members};
 use e2e::http::Target;
 use e2e::kubectl::eventually;
 use futures::future::{select_ok, try_join_all};
@@ -41,30 +41,20 @@ pub fn all(size: Size, report: &mut Report) -> anyhow::Result<()> {
     {
         let mut alone = [Host::start("alone", 1)?];
         alone[0].launch("server --disable-agent")?;
-        members(&alone[0], 1)?;
+        wait_members(&alone[0], 1)?;
         measure(&runtime, &alone, "one member", size, report)?;
     }
     let mut group = vec![Host::start("member-1", 2)?, Host::start("member-2", 3)?, Host::start("member-3", 4)?];
     group[0].launch("server --disable-agent --cluster-init")?;
-    members(&group[0], 1)?;
+    wait_members(&group[0], 1)?;
     let join = format!("-s https://{}:6443 -t {}", group[0].address, group[0].token()?);
     for number in 1..group.len() {
         group[number].launch(&format!("server --disable-agent {join}"))?;
-        members(&group[0], number + 1)?;
+        wait_members(&group[0], number + 1)?;
     }
     measure(&runtime, &group, "three members", size, report)?;
     failovers(&runtime, &mut group, size.failovers, report)?;
     agent(&group[0], &join, report)
-}
-
-/// Waits until so many servers vote and answer.
-fn members(host: &Host, count: usize) -> anyhow::Result<()> {
-    eventually(READY, || {
-        let status = host.coracle("status")?;
-        let ready = status.lines().filter(|line| line.ends_with("ready") && !line.contains("learner")).count();
-        ensure!(ready == count, "{ready} servers are ready: {status}");
-        Ok(())
-    })
 }
 
 fn targets(servers: &[Host]) -> anyhow::Result<Vec<Target>> {
@@ -193,7 +183,7 @@ fn failovers(
     }
     let mut samples = Vec::new();
     for number in 0..count {
-        members(&group[0], group.len())?;
+        wait_members(&group[0], group.len())?;
         let leader = leader(group)?;
         let all = targets(group)?;
         let others: Vec<Target> =

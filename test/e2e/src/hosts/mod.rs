@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
+pub use self::joining::wait_members;
 pub use self::scenarios::ALL;
 use crate::cluster::binary;
 use crate::host;
