@@ -186,7 +186,7 @@ impl Machine {
     }
 
     /// Applies entries that follow each other, and answers what came of each.
-    fn apply_all<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Vec<Response> {
+    pub(crate) fn apply_all<'a>(&self, entries: impl Iterator<Item = &'a Entry>) -> Vec<Response> {
         let shared = &self.shared;
         // One lock over the changes and the applied index: a checkpoint sees both or neither.
         let mut state = shared.state.lock();

@@ -9,13 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::executor::block_on;
-use mvcc::{Store, Transaction};
+use mvcc::Store;
+use openraft::RaftLogReader;
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftLogStorage;
-use openraft::{EntryPayload, RaftLogReader};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Meta};
 use crate::config::Config;
@@ -80,7 +79,6 @@ pub fn read(path: &Path) -> Result<Found, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path.to_owned()));
     let store = Store::new(mvcc::Limits::default());
     let (log, machine) = load(&Config::new(path), &disk, store.clone())?;
-    let mut membership = machine.membership();
     let last = log.last_log_id().map_or(0, |id| id.index());
     let mut next = machine.applied().map_or(0, |id| id.index() + 1);
     let mut reader = log.clone();
@@ -92,19 +90,9 @@ pub fn read(path: &Path) -> Result<Found, OpenError> {
             return Err(OpenError::Corrupt { path: path.to_owned(), detail });
         };
         next = end + 1;
-        for entry in entries {
-            match entry.payload {
-                EntryPayload::Normal(command) => {
-                    // What cannot be read changes nothing on any member.
-                    if let Ok(transaction) = Transaction::decode(command.0) {
-                        store.apply(&transaction, Instant::now());
-                    }
-                }
-                EntryPayload::Membership(members) => membership = members,
-                EntryPayload::Blank => {}
-            }
-        }
+        machine.apply_all(entries.iter());
     }
+    let membership = machine.membership();
     machine.close();
     log.close();
     let owner = Owner::from(directory.marker());
