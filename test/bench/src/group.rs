@@ -1,22 +1,21 @@
 //! What company costs and brings: three members beside one in the same run, each on a host of its own in namespaces of this
 //! machine, which they share with each other and with the load.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use e2e::hosts::{self, Host, wait_members};
 use e2e::http::Target;
 use e2e::kubectl::eventually;
-use futures::future::{select_ok, try_join_all};
+use futures::future::select_ok;
 use hyper::Method;
 use serde_json::json;
 
+use crate::drive::{Until, drive, percentiles};
+use crate::load::config_map;
 use crate::node::{rss_mb, written_bytes};
 use crate::report::Report;
 
-const CLIENTS: usize = 32;
 const READY: Duration = Duration::from_secs(60);
 /// Starts and elections have died down.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -76,16 +75,13 @@ fn measure(
 ) -> anyhow::Result<()> {
     let targets = targets(servers)?;
     idle(runtime, servers, &targets, name, size, report)?;
-    let seconds = Duration::from_secs(size.seconds);
-    let create = Arc::new(|number: usize| {
-        let map = json!({"metadata": {"name": format!("g{number:07}")}, "data": {"payload": "x".repeat(200)}});
-        (PATHS.to_owned(), map.to_string())
-    });
-    let (rate, note) = runtime.block_on(drive(&targets, Method::POST, seconds, create))?;
-    report.add("create ConfigMap (300 B), 32 clients, durable", name, rate, "/s", note);
-    let get = Arc::new(|_| (format!("{PATHS}/g0000007"), String::new()));
-    let (rate, note) = runtime.block_on(drive(&targets, Method::GET, seconds, get))?;
-    report.add("GET one object, 32 clients over all members", name, rate, "/s", note);
+    let until = Until::Elapsed(Duration::from_secs(size.seconds));
+    let create = |number: usize| (PATHS.to_owned(), config_map(&format!("g{number:07}")));
+    let driven = runtime.block_on(drive(&targets, Method::POST, until, create))?;
+    report.add("create ConfigMap (300 B), 32 clients, durable", name, driven.rate, "/s", driven.summary());
+    let get = |_| (format!("{PATHS}/g0000007"), String::new());
+    let driven = runtime.block_on(drive(&targets, Method::GET, until, get))?;
+    report.add("GET one object, 32 clients over all members", name, driven.rate, "/s", driven.summary());
     Ok(())
 }
 
@@ -128,49 +124,6 @@ async fn log_syncs(target: &Target) -> anyhow::Result<f64> {
     Ok(count.parse()?)
 }
 
-/// Requests of all clients, spread over the servers, for a while: how many a second, and how long they took.
-async fn drive(
-    targets: &[Target],
-    method: Method,
-    length: Duration,
-    make: Arc<impl Fn(usize) -> (String, String) + Send + Sync + 'static>,
-) -> anyhow::Result<(f64, String)> {
-    let (next, mut connections) = (Arc::new(AtomicUsize::new(0)), Vec::new());
-    for target in targets.iter().cycle().take(CLIENTS) {
-        connections.push(target.connect().await?);
-    }
-    let started = Instant::now();
-    let workers = connections.into_iter().map(|mut connection| {
-        let (next, make, method) = (next.clone(), make.clone(), method.clone());
-        tokio::spawn(async move {
-            let mut latencies = Vec::new();
-            while started.elapsed() < length {
-                let (path, body) = make(next.fetch_add(1, Ordering::Relaxed));
-                let begun = Instant::now();
-                connection.call(method.clone(), &path, body).await?;
-                latencies.push(begun.elapsed());
-            }
-            anyhow::Ok(latencies)
-        })
-    });
-    let mut latencies = Vec::new();
-    for worker in try_join_all(workers).await? {
-        latencies.extend(worker?);
-    }
-    let rate = latencies.len() as f64 / started.elapsed().as_secs_f64();
-    Ok((rate, percentiles(latencies, &[50, 99])))
-}
-
-/// In milliseconds; the hundredth is the worst.
-fn percentiles(mut samples: Vec<Duration>, which: &[usize]) -> String {
-    samples.sort();
-    let at = |p: usize| samples.get((samples.len() * p / 100).min(samples.len().saturating_sub(1)));
-    let shown = which.iter().filter_map(|p| Some((*p, at(*p)?.as_secs_f64() * 1000.0)));
-    let shown: Vec<String> =
-        shown.map(|(p, ms)| if p == 100 { format!("worst {ms:.1} ms") } else { format!("p{p} {ms:.1} ms") }).collect();
-    format!("({})", shown.join(", "))
-}
-
 /// The leader is killed again and again: until a write by way of one of the others is acknowledged.
 fn failovers(
     runtime: &tokio::runtime::Runtime,
@@ -193,10 +146,9 @@ fn failovers(
         samples.push(runtime.block_on(first_write(&others, number))?);
         group[leader].launch(&launched)?;
     }
-    let mut sorted = samples.clone();
-    sorted.sort();
-    let median = sorted[sorted.len() / 2].as_secs_f64();
-    let note = format!("of {count} times {}", percentiles(samples, &[90, 99, 100]));
+    samples.sort();
+    let median = samples[samples.len() / 2].as_secs_f64();
+    let note = format!("of {count} times {}", percentiles(&samples, &[90, 99, 100]));
     report.add("leader killed → first acknowledged write, p50", "three members", median, "s", note);
     Ok(())
 }

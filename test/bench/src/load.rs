@@ -1,26 +1,25 @@
 //! The loads: each is bounded in count or time and leaves a namespace that is deleted at the end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use futures::future::try_join_all;
 use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
 use e2e::http::Target;
 
+use crate::drive::{Driven, Make, Until, drive};
 use crate::node::cpu_ticks;
 use crate::report::Report;
 use crate::watches;
 
-const CLIENTS: usize = 32;
 const WATCHERS: usize = 200;
 const WATCH_CREATES: usize = 2_000;
-const GET_SECONDS: f64 = 5.0;
+const GET_TIME: Duration = Duration::from_secs(5);
 
 /// How much load; the quick one is for trying things out.
 #[derive(Clone, Copy)]
@@ -90,52 +89,13 @@ pub async fn all(
     Ok(())
 }
 
-/// Sends `count` requests from `CLIENTS` connections; answers requests a second and the sorted latencies.
-async fn drive(
-    target: &Target,
-    method: Method,
-    count: usize,
-    make: impl Fn(usize) -> (String, String) + Send + Sync + 'static,
-) -> anyhow::Result<(f64, Vec<Duration>)> {
-    let (next, make) = (Arc::new(AtomicUsize::new(0)), Arc::new(make));
-    let mut connections = Vec::new();
-    for _ in 0..CLIENTS {
-        connections.push(target.connect().await?);
-    }
-    let started = Instant::now();
-    let workers = connections.into_iter().map(|mut connection| {
-        let (next, make, method) = (next.clone(), make.clone(), method.clone());
-        tokio::spawn(async move {
-            let mut latencies = Vec::with_capacity(count / CLIENTS + 1);
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    return anyhow::Ok(latencies);
-                }
-                let (path, body) = make(index);
-                let begun = Instant::now();
-                connection.call(method.clone(), &path, body).await?;
-                latencies.push(begun.elapsed());
-            }
-        })
-    });
-    let mut latencies = Vec::new();
-    for worker in try_join_all(workers).await? {
-        latencies.extend(worker?);
-    }
-    let rate = count as f64 / started.elapsed().as_secs_f64();
-    latencies.sort();
-    Ok((rate, latencies))
-}
-
-fn percentiles(latencies: &[Duration]) -> String {
-    let at = |p: usize| latencies[(latencies.len() * p / 100).min(latencies.len() - 1)].as_secs_f64() * 1000.0;
-    format!("(p50 {:.2} ms, p99 {:.2} ms)", at(50), at(99))
-}
-
-fn config_map(name: &str) -> String {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"payload": "x".repeat(200)}})
-        .to_string()
+/// A ConfigMap of 300 bytes. A load makes many: this costs it no tree.
+pub fn config_map(name: &str) -> String {
+    const PAYLOAD: [u8; 200] = [b'x'; 200];
+    let payload = String::from_utf8_lossy(&PAYLOAD);
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"payload":"{payload}"}}}}"#
+    )
 }
 
 /// What the server's process spent on each of `count` requests since it had used `before`, if it is known.
@@ -151,6 +111,11 @@ fn cpu_time(process: u32) -> Option<f64> {
     cpu_ticks(process).ok()
 }
 
+/// So many objects, sent by all clients.
+async fn posts(target: &Target, count: usize, make: impl Make) -> anyhow::Result<Driven> {
+    drive(std::slice::from_ref(target), Method::POST, Until::Answers(count), make).await
+}
+
 async fn creates(
     target: &Target,
     server: Option<u32>,
@@ -161,37 +126,19 @@ async fn creates(
     let path = format!("/api/v1/namespaces/{namespace}/configmaps");
     let make = move |i: usize| (path.clone(), config_map(&format!("c{i:06}")));
     let before = server.and_then(cpu_time);
-    let (rate, latencies) = drive(target, Method::POST, size.creates, make).await?;
-    let detail = percentiles(&latencies) + &cost(server, before, latencies.len());
-    report.add("create ConfigMap (300 B), 32 clients, durable", &target.name, rate, "/s", detail);
+    let driven = posts(target, size.creates, make).await?;
+    let detail = driven.summary() + &cost(server, before, driven.latencies.len());
+    report.add("create ConfigMap (300 B), 32 clients, durable", &target.name, driven.rate, "/s", detail);
     Ok(())
 }
 
 async fn gets(target: &Target, server: Option<u32>, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
     let before = server.and_then(cpu_time);
-    let path = Arc::new(format!("/api/v1/namespaces/{namespace}/configmaps/c000007"));
-    let mut workers = Vec::new();
-    let started = Instant::now();
-    for _ in 0..CLIENTS {
-        let (mut connection, path) = (target.connect().await?, path.clone());
-        workers.push(tokio::spawn(async move {
-            let mut latencies = Vec::new();
-            while started.elapsed().as_secs_f64() < GET_SECONDS {
-                let begun = Instant::now();
-                connection.call(Method::GET, &path, "").await?;
-                latencies.push(begun.elapsed());
-            }
-            anyhow::Ok(latencies)
-        }));
-    }
-    let mut latencies = Vec::new();
-    for worker in try_join_all(workers).await? {
-        latencies.extend(worker?);
-    }
-    latencies.sort();
-    let rate = latencies.len() as f64 / started.elapsed().as_secs_f64();
-    let detail = percentiles(&latencies) + &cost(server, before, latencies.len());
-    report.add("GET one object, 32 clients", &target.name, rate, "/s", detail);
+    let path = format!("/api/v1/namespaces/{namespace}/configmaps/c000007");
+    let make = move |_| (path.clone(), String::new());
+    let driven = drive(std::slice::from_ref(target), Method::GET, Until::Elapsed(GET_TIME), make).await?;
+    let detail = driven.summary() + &cost(server, before, driven.latencies.len());
+    report.add("GET one object, 32 clients", &target.name, driven.rate, "/s", detail);
     Ok(())
 }
 
@@ -219,7 +166,7 @@ async fn fan_out(target: &Target, namespace: &str, report: &mut Report) -> anyho
         let body = json!({"metadata": {"name": format!("w{i:05}")}, "data": {"payload": "eA".repeat(100)}});
         (path.clone(), body.to_string())
     };
-    let (rate, _) = drive(target, Method::POST, WATCH_CREATES, make).await?;
+    let rate = posts(target, WATCH_CREATES, make).await?.rate;
     let expected = (WATCHERS * WATCH_CREATES) as u64;
     until(Duration::from_secs(120), async || Ok(received.load(Ordering::Relaxed) - before >= expected)).await?;
     let events = expected as f64 / started.elapsed().as_secs_f64();
@@ -243,6 +190,8 @@ fn pod(name: &str, node: Option<&str>) -> String {
             "tolerations": [{"operator": "Exists"}],
             // Only the nodes that the bench makes; a real one must not be asked to run thousands.
             "nodeSelector": {"bench": "true"},
+            // A peer may run without the controller that makes tokens.
+            "automountServiceAccountToken": false,
         },
     });
     if let Some(node) = node {
@@ -256,8 +205,8 @@ async fn pods(target: &Target, size: Size, namespace: &str, report: &mut Report)
     let create = path.clone();
     // Bound to a node that does not exist: nothing but the API server is at work.
     let make = move |i: usize| (create.clone(), pod(&format!("p{i:06}"), Some("bench-none")));
-    let (rate, latencies) = drive(target, Method::POST, size.pods, make).await?;
-    report.add("create Pod (0.4 KB in), 32 clients, durable", &target.name, rate, "/s", percentiles(&latencies));
+    let driven = posts(target, size.pods, make).await?;
+    report.add("create Pod (0.4 KB in), 32 clients, durable", &target.name, driven.rate, "/s", driven.summary());
 
     let mut connection = target.connect().await?;
     let mut best = Duration::MAX;
@@ -285,12 +234,12 @@ async fn schedule(target: &Target, size: Size, namespace: &str, report: &mut Rep
         });
         ("/api/v1/nodes".to_owned(), node.to_string())
     };
-    drive(target, Method::POST, size.nodes, make).await?;
+    posts(target, size.nodes, make).await?;
     let path = format!("/api/v1/namespaces/{namespace}/pods");
     let create = path.clone();
     let started = Instant::now();
     let make = move |i: usize| (create.clone(), pod(&format!("s{i:06}"), None));
-    drive(target, Method::POST, size.schedule, make).await?;
+    posts(target, size.schedule, make).await?;
     let created = started.elapsed();
     let waiting = format!("{path}?fieldSelector=spec.nodeName%3D&limit=1");
     until(Duration::from_secs(300), async || {

@@ -4,6 +4,7 @@
 //! three members beside one. Each writes rows to a JSON file; `hack/bench` runs all. Nothing here is a test: no figure makes
 //! it fail.
 
+mod drive;
 mod group;
 mod load;
 mod node;

@@ -18,6 +18,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::wire::Wire;
 
 /// An answer takes at most this long, or the run fails.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -60,14 +63,22 @@ impl Target {
         Self { authority: authority.to_owned(), ..self.clone() }
     }
 
+    /// For one request after the other at the least cost.
+    pub async fn wire(&self) -> anyhow::Result<Wire> {
+        Ok(Wire::new(self.stream().await?, &self.authority, self.token.as_deref()))
+    }
+
     pub async fn connect(&self) -> anyhow::Result<Connection> {
+        let (sender, connection) = handshake(TokioIo::new(self.stream().await?)).await?;
+        tokio::spawn(connection);
+        Ok(Connection { sender, target: self.clone() })
+    }
+
+    async fn stream(&self) -> anyhow::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(&self.authority).await.with_context(|| self.authority.clone())?;
         stream.set_nodelay(true)?;
         let host = self.authority.rsplit_once(':').map_or(&*self.authority, |(host, _)| host).to_owned();
-        let stream = TlsConnector::from(self.tls.clone()).connect(ServerName::try_from(host)?, stream).await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        Ok(Connection { sender, target: self.clone() })
+        Ok(TlsConnector::from(self.tls.clone()).connect(ServerName::try_from(host)?, stream).await?)
     }
 }
 

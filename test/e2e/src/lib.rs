@@ -10,6 +10,7 @@ pub mod host;
 pub mod hosts;
 pub mod http;
 mod scenarios;
+pub mod wire;
 
 pub use conformance::kubectl;
 pub use scenarios::kube_client;
