@@ -235,7 +235,7 @@ pub fn reset_apart() -> anyhow::Result<()> {
         let k = step("three servers", || grow(hosts))?;
         k.run("create configmap before")?;
         // Two of three acknowledge a write; that the third has it too takes asking.
-        hosts[2].coracle("kubectl get configmap before")?;
+        eventually(LIMIT, || hosts[2].coracle("kubectl get configmap before"))?;
         step("beside others nobody is reset", || {
             hosts[2].kill()?;
             refused(&hosts[2], "server --cluster-reset", &["other servers of the cluster run", "server-1", "server-2"])
