@@ -13,7 +13,7 @@ use hyper::Method;
 use e2e::http::Target;
 use e2e::wire::Wire;
 
-pub const CLIENTS: usize = 32;
+const CLIENTS: usize = 32;
 
 /// When a load ends.
 #[derive(Clone, Copy)]

@@ -91,8 +91,7 @@ pub async fn all(
 
 /// A ConfigMap of 300 bytes. A load makes many: this costs it no tree.
 pub fn config_map(name: &str) -> String {
-    const PAYLOAD: [u8; 200] = [b'x'; 200];
-    let payload = String::from_utf8_lossy(&PAYLOAD);
+    let payload = "x".repeat(200);
     format!(
         r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"payload":"{payload}"}}}}"#
     )

@@ -23,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 use crate::wire::Wire;
 
 /// An answer takes at most this long, or the run fails.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// A server and how to be admitted to it.
 #[derive(Clone)]

@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::http::LIMIT;
+
 /// More headers than this, and the answer counts as broken.
 const HEADERS: usize = 64;
 /// A larger answer counts as broken.
@@ -50,6 +52,13 @@ impl Wire {
             self.common,
             body.len()
         )?;
+        let (status, answer) = tokio::time::timeout(LIMIT, self.exchange()).await.context("no answer in time")??;
+        ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&answer));
+        Ok(answer)
+    }
+
+    /// Sends the request that was made, and reads the whole answer, whatever it is.
+    async fn exchange(&mut self) -> anyhow::Result<(StatusCode, Bytes)> {
         self.stream.write_all(self.request.as_bytes()).await?;
         self.stream.flush().await?;
         let (status, ending) = self.head().await?;
@@ -57,8 +66,7 @@ impl Wire {
             Ending::After(length) => self.take(length).await?,
             Ending::Chunked => self.chunks().await?,
         };
-        ensure!(status.is_success(), "{path}: {status} {}", String::from_utf8_lossy(&answer));
-        Ok(answer)
+        Ok((status, answer))
     }
 
     /// Reads up to the body.
