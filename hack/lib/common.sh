@@ -41,6 +41,14 @@ need_node_packages() {
     install_missing
 }
 
+# What scenarios call besides; of procps it is kill, which the shell has too, so ps is looked for.
+need_scenario_packages() {
+    need curl curl
+    need script bsdutils
+    need ps procps
+    install_missing
+}
+
 need_rust() {
     command -v cargo >/dev/null 2>&1 || die "cargo is not on PATH. Install Rust 1.95 or newer: https://rustup.rs"
 }
