@@ -1,6 +1,6 @@
 //! Several histories at a time: each lane is a process with namespaces, hosts and a folder of its own.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
@@ -19,14 +19,6 @@ pub fn is_one() -> bool {
     std::env::var_os(LANE).is_some()
 }
 
-/// In a lane: ends this process, and with it the lane's namespaces, when the one that started it has ended.
-pub fn end_with_parent() {
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
-        std::process::exit(1);
-    });
-}
-
 /// Runs all histories, and answers whether all of them may be.
 pub fn run(options: &HistoryOptions) -> anyhow::Result<bool> {
     let wrapper = wrapper()?;
@@ -43,7 +35,7 @@ pub fn run(options: &HistoryOptions) -> anyhow::Result<bool> {
             .arg("--keep")
             .arg(std::path::absolute(&options.keep)?)
             .env(LANE, lane.to_string())
-            .env("CORACLE_WORK_DIR", format!("chaos-{lane}"))
+            .env(host::WORK_DIR, format!("chaos-{lane}"))
             .env("CORACLE_BINARY", &wrapper)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -77,7 +77,7 @@ fn main() -> ExitCode {
         return host::enter();
     }
     if lanes::is_one() {
-        lanes::end_with_parent();
+        host::end_with_parent();
     }
     finish(hosts::prepare().and_then(|()| {
         // More threads than cores: what is done to hosts holds its thread up.

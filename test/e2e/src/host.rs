@@ -1,5 +1,6 @@
 //! The host that a cluster under test believes to have: namespaces of its own and a neighbour to talk to.
 
+use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -7,6 +8,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, bail};
 
 const INSIDE: &str = "CORACLE_E2E_INSIDE";
+/// Names the folder in `build/` where a run keeps its files.
+pub const WORK_DIR: &str = "CORACLE_WORK_DIR";
 /// The machine that runs the tests may have little room left, a twentieth of a large disk is much, and pods here need next to none.
 pub const EVICTION: &str = "--eviction-hard=memory.available<100Mi,nodefs.available<500Mi,imagefs.available<500Mi";
 /// The node's address, and that of a machine outside the cluster.
@@ -34,6 +37,14 @@ pub fn enter() -> ExitCode {
         .exec();
     eprintln!("error: unshare: {error}; the end-to-end tests run as root on Linux");
     ExitCode::FAILURE
+}
+
+/// Ends this process, and with it its namespaces, when the one that started it has ended: its input closes then.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        std::process::exit(1);
+    });
 }
 
 /// Gives the namespaces what a machine has: loopback, an uplink, an empty /run, and a neighbour outside.
@@ -73,5 +84,5 @@ pub fn repository() -> PathBuf {
 
 /// Where a run keeps its files; on a real file system, since the store is what is tested.
 pub fn work_dir() -> PathBuf {
-    repository().join("build").join(std::env::var("CORACLE_WORK_DIR").unwrap_or_else(|_| "e2e".to_owned()))
+    repository().join("build").join(std::env::var(WORK_DIR).unwrap_or_else(|_| "e2e".to_owned()))
 }

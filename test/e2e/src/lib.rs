@@ -2,8 +2,8 @@
 //!
 //! Everything runs in network, mount and process namespaces of its own, so that a run neither sees nor disturbs what
 //! else the machine does, and leaves nothing behind. `e2e [FILTER…]` runs the scenarios whose names contain a filter;
-//! `e2e conformance [FILTER…]` runs the conformance tests whose names do, `e2e hosts [FILTER…]` those scenarios that need
-//! several hosts.
+//! `e2e conformance [FILTER…]` runs the conformance tests whose names do, `e2e hosts [--lanes N] [FILTER…]` those
+//! scenarios that need several hosts, N at a time.
 
 pub mod cluster;
 pub mod host;
@@ -15,7 +15,7 @@ pub mod wire;
 pub use conformance::kubectl;
 pub use scenarios::kube_client;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 
@@ -27,16 +27,19 @@ pub fn main() -> std::process::ExitCode {
     if hosts::inside::is_inside() {
         return hosts::inside::main();
     }
-    if !host::is_inside() {
-        return host::enter();
-    }
-    let outcome = if std::env::args().nth(1).is_some_and(|first| first == HOSTS) { run_hosts() } else { run() };
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let only = hosts::lanes::only();
+    let outcome = match words.split_first() {
+        Some((first, words)) if first == HOSTS && only.is_none() => hosts::lanes::run(words),
+        _ if !host::is_inside() => return host::enter(),
+        _ => only.map_or_else(run, run_one),
+    };
     match outcome {
         Ok(0) => std::process::ExitCode::SUCCESS,
         Ok(_) => std::process::ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            println!("0 passed, 1 failed");
+            // Where the rest of the story is.
+            println!("error: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }
@@ -68,18 +71,12 @@ fn run() -> anyhow::Result<usize> {
     Ok(report.finish())
 }
 
-/// Runs the chosen scenarios of several hosts, each from hosts of its own, and answers how many failed.
-fn run_hosts() -> anyhow::Result<usize> {
-    let filters: Vec<String> = std::env::args().skip(2).collect();
-    let chosen = hosts::ALL.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f)));
-    let chosen: Vec<_> = chosen.collect();
-    anyhow::ensure!(!chosen.is_empty(), "no scenario of several hosts is named like {filters:?}");
+/// Runs the one scenario of several hosts that this process is for.
+fn run_one(scenario: hosts::Scenario) -> anyhow::Result<usize> {
+    host::end_with_parent();
     hosts::prepare()?;
-    let mut report = Report::default();
-    for (name, scenario) in chosen {
-        report.run(name, scenario);
-    }
-    Ok(report.finish())
+    scenario()?;
+    Ok(0)
 }
 
 /// What came of the scenarios.
@@ -94,8 +91,12 @@ impl Report {
     fn run(&mut self, name: &'static str, scenario: impl FnOnce() -> anyhow::Result<()>) -> bool {
         let begun = Instant::now();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(scenario));
-        let outcome = outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
-        let seconds = begun.elapsed().as_secs_f64();
+        self.add(name, begun.elapsed(), outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("panicked"))))
+    }
+
+    /// Prints the outcome of one that ran, and answers whether it passed.
+    fn add(&mut self, name: &'static str, took: Duration, outcome: anyhow::Result<()>) -> bool {
+        let seconds = took.as_secs_f64();
         match &outcome {
             Ok(()) => {
                 println!("PASS {name} ({seconds:.1} s)");

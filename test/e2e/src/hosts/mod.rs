@@ -9,6 +9,7 @@ mod groups;
 pub mod inside;
 mod installing;
 mod joining;
+pub mod lanes;
 mod life;
 mod losses;
 mod scenarios;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 pub use self::joining::wait_members;
-pub use self::scenarios::ALL;
+pub use self::scenarios::Scenario;
 use crate::cluster::binary;
 use crate::host;
 use crate::kubectl::{Kubectl, eventually};
