@@ -13,10 +13,9 @@ use component_base::Shutdown;
 use component_base::task::supervise;
 use k8s_openapi::api::core::v1::Node;
 use pki::{Identity, Leaf, Sans, SignerName};
-use serde_json::Value;
 
 use crate::certificates::Kept;
-use crate::door::{self, Door};
+use crate::door::Door;
 use crate::options::{AgentOptions, NetworkOptions};
 use crate::{identity, loops, node, service};
 
@@ -217,9 +216,8 @@ fn keep(folder: &Folder, config: &ClusterConfig) -> anyhow::Result<()> {
 }
 
 async fn ask(door: &Door) -> anyhow::Result<ClusterConfig> {
-    let text = door::get(&door.with_token()?, auth::bootstrap::joining::CONFIG_PATH).await;
-    let value: Value = serde_json::from_str(&text.map_err(|error| door.explain(&error))?)?;
-    let config: ClusterConfig = serde_json::from_value(value).context("what the server says about the cluster")?;
+    let config: ClusterConfig =
+        serde_json::from_value(door.config().await?).context("what the server says about the cluster")?;
     config.check()?;
     Ok(config)
 }

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use auth::bootstrap::joining::{AUTHORITY_PATH, CONFIG_PATH};
 use client::balanced::server_address;
 use client::{Balanced, Client, Servers};
+use futures::{AsyncBufReadExt as _, Stream, StreamExt as _};
 use http::Request;
 use pki::JoinToken;
 use serde_json::Value;
 
 const AGENT: &str = "coracle-join";
-/// How long a server may take to get ready that has just been started, and between two looks.
-const STARTING_LIMIT: Duration = Duration::from_secs(10);
+/// How long a server is waited for that has just been started, and between two looks.
+const STARTING_LIMIT: Duration = Duration::from_secs(60);
 const STARTING_PAUSE: Duration = Duration::from_millis(200);
 /// What is no certificate file.
 const AUTHORITY_BYTES_MAX: usize = 64 << 10;
@@ -38,7 +40,8 @@ impl Door {
         let token = JoinToken::parse(token).context("--token")?;
         let servers = Servers::new(&address, memory);
         let anyone = Balanced::new(servers.clone(), pki::tls::unverified_client()?.with_no_client_auth()).client(AGENT);
-        let ca_pem = authority(&anyone, url).await?;
+        let ca_pem =
+            patiently(url, || get(&anyone, AUTHORITY_PATH)).await.map_err(|error| no_authority(url, &error))?;
         if ca_pem.len() > AUTHORITY_BYTES_MAX || pki::tls::certs_from_pem(ca_pem.as_bytes()).is_err() {
             bail!("--server {url}: what answers there is no Coracle server");
         }
@@ -83,25 +86,67 @@ impl Door {
         client.ok_or_else(|| anyhow!("--token: it has characters that no token has"))
     }
 
+    /// What the cluster says of itself to the holder of the token.
+    ///
+    /// # Errors
+    ///
+    /// One line for whoever started the join.
+    pub async fn config(&self) -> anyhow::Result<Value> {
+        let client = self.with_token()?;
+        let text = patiently(&self.url, || get(&client, CONFIG_PATH)).await.map_err(|error| self.explain(&error))?;
+        serde_json::from_str(&text).with_context(|| format!("the answer of {CONFIG_PATH}"))
+    }
+
+    /// POST by the token, with JSON both ways.
+    ///
+    /// # Errors
+    ///
+    /// One line for whoever started the join.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let client = self.with_token()?;
+        let asked = patiently(&self.url, || send(&client, "POST", path, body)).await;
+        asked.map_err(|error| self.explain(&error))
+    }
+
     /// What went wrong at this door, in one line.
     pub fn explain(&self, error: &kube::Error) -> anyhow::Error {
         no_way(&self.url, error)
     }
 }
 
-/// The certificate of the servers' authority. A server that has just been started does not know yet who may read it.
-async fn authority(anyone: &Client, url: &str) -> anyhow::Result<String> {
+/// Asks again for as long as the server says that it is starting, within a limit.
+async fn patiently<T, Asked>(url: &str, ask: impl Fn() -> Asked) -> Result<T, kube::Error>
+where
+    Asked: Future<Output = Result<T, kube::Error>>,
+{
     let deadline = tokio::time::Instant::now() + STARTING_LIMIT;
+    let mut told = false;
     loop {
-        match get(anyone, "/cacerts").await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 503) => {
-                if tokio::time::Instant::now() >= deadline {
-                    bail!("--server {url}: what answers there is no Coracle server, or one that does not get ready");
+        match ask().await {
+            Err(error) if is_starting(&error) && tokio::time::Instant::now() < deadline => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(server = url, "the server is starting; waiting until it lets others in");
                 }
                 tokio::time::sleep(STARTING_PAUSE).await;
             }
-            answer => return answer.map_err(|error| no_way(url, &error)),
+            answer => return answer,
         }
+    }
+}
+
+/// A server that is not there yet says when to come again; one that cannot do what was asked does not.
+fn is_starting(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    status.code == 503 && status.details.as_ref().is_some_and(|details| details.retry_after_seconds > 0)
+}
+
+/// Why there is no certificate of the servers' authority: no token was shown yet.
+fn no_authority(url: &str, error: &kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) if status.code != 503 => {
+            anyhow!("--server {url}: what answers there is no Coracle server")
+        }
+        error => no_way(url, error),
     }
 }
 
@@ -116,6 +161,18 @@ pub async fn send(client: &Client, method: &str, path: &str, body: &Value) -> Re
     let bytes = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     client.request(request.body(bytes).map_err(kube::Error::HttpError)?).await
+}
+
+/// POST with JSON that is answered by lines of JSON, as they come.
+pub async fn lines(
+    client: &Client,
+    path: &str,
+    body: &Value,
+) -> Result<impl Stream<Item = std::io::Result<Value>> + use<>, kube::Error> {
+    let bytes = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
+    let request = Request::post(path).header("content-type", "application/json");
+    let answer = client.request_stream(request.body(bytes).map_err(kube::Error::HttpError)?).await?;
+    Ok(answer.lines().map(|line| Ok(serde_json::from_str(&line?)?)))
 }
 
 /// What a failed call means for whoever joins.
@@ -155,4 +212,73 @@ pub fn cause(error: &kube::Error) -> String {
         deepest = next;
     }
     deepest.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use kube::core::Status;
+    use kube::core::response::StatusDetails;
+
+    use super::*;
+
+    fn refusal(code: u16, retry_after_seconds: u32) -> kube::Error {
+        let details = StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds,
+        };
+        let status = Status { code, details: Some(details), message: "why".to_owned(), ..Status::default() };
+        kube::Error::Api(Box::new(status))
+    }
+
+    /// How often is asked of a server that refuses so often, and what comes of it.
+    async fn asked(refusals: usize, code: u16, retry_after: u32) -> (usize, Result<(), u16>) {
+        let count = Cell::new(0);
+        let answer = patiently("https://s:6443", || {
+            count.set(count.get() + 1);
+            let refused = count.get() <= refusals;
+            async move { if refused { Err(refusal(code, retry_after)) } else { Ok(()) } }
+        });
+        let answer = answer.await.map_err(|error| match error {
+            kube::Error::Api(status) => status.code,
+            _ => 0,
+        });
+        (count.get(), answer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_starts_is_waited_for_and_no_other() {
+        assert_eq!(asked(3, 503, 1).await, (4, Ok(())));
+        for (code, retry_after) in [(503, 0), (403, 0), (429, 1)] {
+            assert_eq!(asked(1, code, retry_after).await, (1, Err(code)), "{code}");
+        }
+        let (times, outcome) = asked(usize::MAX, 503, 1).await;
+        let most = (STARTING_LIMIT.as_millis() / STARTING_PAUSE.as_millis()) as usize + 1;
+        assert!(outcome == Err(503) && (most / 2..=most).contains(&times), "{times} {outcome:?}");
+    }
+
+    #[test]
+    fn what_went_wrong_is_said_by_flag() {
+        let url = "https://s:6443";
+        for (code, expected) in [
+            (401, "--token: the cluster of --server https://s:6443 does not know it"),
+            (403, "--token: it lets agents in, not servers"),
+            (404, "--server https://s:6443: what answers there is no Coracle server"),
+            (409, "--server https://s:6443: why"),
+            (503, "--server https://s:6443: why"),
+        ] {
+            let said = no_way(url, &refusal(code, 0)).to_string();
+            assert!(said.starts_with(expected), "{code}: {said}");
+        }
+        for code in [401, 403, 404] {
+            let said = no_authority(url, &refusal(code, 0)).to_string();
+            assert_eq!(said, "--server https://s:6443: what answers there is no Coracle server", "{code}");
+        }
+        assert_eq!(no_authority(url, &refusal(503, 1)).to_string(), "--server https://s:6443: why");
+    }
 }

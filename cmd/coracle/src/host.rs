@@ -249,6 +249,10 @@ impl Joining for Host {
         members.into_iter().filter(|(_, reachable)| !reachable).map(|(member, _)| member.name).collect()
     }
 
+    fn knows_tokens(&self) -> bool {
+        self.registry.read("", "secrets", "kube-system", auth::authn::join_token::SECRET).is_some()
+    }
+
     async fn store(&self) -> ApiResult<Value> {
         Ok(crate::store::value(&self.storage).await)
     }

@@ -10,16 +10,21 @@
 //! | `DELETE /v1-coracle/servers/NAME` | administrators | removes a server |
 //! | `GET /v1-coracle/store` | administrators | the store on all servers, in figures |
 
+use std::sync::atomic::Ordering;
+
+use apimachinery::status::Details;
 use apimachinery::{ApiError, ApiResult};
 use async_trait::async_trait;
 use auth::authn::join_token::SERVER_USER;
 use auth::bootstrap::joining::{AUTHORITY_PATH, CONFIG_PATH, SERVERS_PATH, STORE_PATH};
+use http::request::Parts;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::context::{Context, method_not_allowed};
 use crate::http::body::RequestBody;
 use crate::http::respond::{self, Response};
+use crate::server::Inner;
 
 /// What the server's own process knows about itself and its peers.
 #[async_trait]
@@ -47,6 +52,9 @@ pub trait Joining: Send + Sync {
     /// Names of servers that do not answer, when there is no majority of them.
     async fn missing(&self) -> Vec<String>;
 
+    /// The cluster knows the tokens of joiners: from the end of the first start on.
+    fn knows_tokens(&self) -> bool;
+
     /// Removes the server `name` from them.
     async fn remove(&self, name: &str) -> ApiResult<Value>;
 
@@ -67,6 +75,19 @@ pub fn is_path(path: &str) -> bool {
         || path == SERVERS_PATH
         || path == STORE_PATH
         || server_name(path).is_some()
+}
+
+/// What joiners are told while this server starts. Roles and tokens are not known before: they would be refused by rights.
+pub fn not_yet(server: &Inner, parts: &Parts) -> Option<ApiError> {
+    let path = parts.uri.path();
+    let asks_for_servers = path == SERVERS_PATH || server_name(path).is_some();
+    let of_joiners = matches!(path, AUTHORITY_PATH | CONFIG_PATH) || (asks_for_servers && parts.method == Method::POST);
+    let joining = server.config.joining.as_ref().filter(|_| of_joiners)?;
+    if server.started.load(Ordering::Acquire) && joining.knows_tokens() {
+        return None;
+    }
+    let again = Details { retry_after_seconds: 1, ..Details::default() };
+    Some(ApiError::service_unavailable("the server is starting").with_details(again))
 }
 
 fn server_name(path: &str) -> Option<&str> {

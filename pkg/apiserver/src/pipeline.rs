@@ -20,7 +20,7 @@ use crate::http::query::Query;
 use crate::http::respond::{self, Response};
 use crate::peer::Peer;
 use crate::server::Inner;
-use crate::{dispatch, limits};
+use crate::{dispatch, joining, limits};
 
 const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
@@ -88,6 +88,9 @@ async fn run<'a>(
     limit: Option<Duration>,
     admitted: &Admitted,
 ) -> ApiResult<Response> {
+    if let Some(starting) = joining::not_yet(server, parts) {
+        return Err(starting);
+    }
     let user = authenticate(server, parts, peer)?;
     let user = match auth::impersonation::impersonate(&parts.headers, &user, &*server.config.authorizer)? {
         Some(other) => Arc::new(other),

@@ -40,6 +40,24 @@ async fn anyone_may_see_the_authority_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn while_the_server_starts_joiners_are_told_to_come_again() {
+    let api = Api::unstarted(|_| {}).await;
+    let nobody = api.as_user(UserInfo::anonymous());
+    let joining =
+        [("GET", "/cacerts"), ("GET", "/v1-coracle/config"), ("POST", SERVERS), ("POST", "/v1-coracle/servers/s2")];
+    for (method, path) in joining {
+        for token in ["server-token", "unknown", ""] {
+            let answer = ask(&nobody, method, path, token, &[]).await;
+            assert_eq!(answer.headers.get("retry-after").map(|value| value.as_bytes()), Some(&b"1"[..]), "{path}");
+            assert_eq!(answer.refused(503), "the server is starting", "{path} {token}");
+        }
+    }
+    assert_eq!(api.get(SERVERS).await.expect(200)["kind"], "servers", "administrators see who is missing");
+    api.server.start().await.unwrap();
+    assert_eq!(ask(&api, "POST", SERVERS, "server-token", &[]).await.code, 200);
+}
+
+#[tokio::test]
 async fn keys_are_for_the_server_token_alone() {
     let api = Api::start().await;
     for path in [SERVERS, "/v1-coracle/servers/s2"] {

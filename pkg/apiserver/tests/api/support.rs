@@ -66,6 +66,10 @@ impl apiserver::Joining for FakeHost {
         Ok(serde_json::json!({ "kind": "store" }))
     }
 
+    fn knows_tokens(&self) -> bool {
+        true
+    }
+
     fn store_problem(&self) -> Option<String> {
         None
     }
@@ -138,6 +142,17 @@ impl Api {
 
     /// With a store of other limits.
     pub async fn start_with(limits: impl FnOnce(&mut storage::Config)) -> Self {
+        let api = Self::unstarted(limits).await;
+        api.server.start().await.unwrap();
+        // In a cluster the controllers make it; pods need it.
+        let account =
+            serde_json::json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" } });
+        api.post("/api/v1/namespaces/default/serviceaccounts", &account).await.expect(201);
+        api
+    }
+
+    /// One that listens, and has not got further.
+    pub async fn unstarted(limits: impl FnOnce(&mut storage::Config)) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         let mut store = storage::Config::new(dir.path().join("db"));
         limits(&mut store);
@@ -205,13 +220,7 @@ impl Api {
             snapshots: Some(Arc::new(FakeSnapshots)),
         };
         let server = Server::new(config, shutdown.clone());
-        server.start().await.unwrap();
-        let api = Self { server, pki, user: masters, shutdown, _dir: dir };
-        // In a cluster the controllers make it; pods need it.
-        let account =
-            serde_json::json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default" } });
-        api.post("/api/v1/namespaces/default/serviceaccounts", &account).await.expect(201);
-        api
+        Self { server, pki, user: masters, shutdown, _dir: dir }
     }
 
     /// The same server, called by somebody else.
