@@ -4,12 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use auth::bootstrap::joining::CONFIG_PATH;
-use backup::restore::{self, RESET_FLAG, SETTINGS};
+use backup::restore::{self, Aside, RESET_FLAG, SETTINGS};
 use raft::offline::{self, Owner};
 use serde::{Deserialize, Serialize};
 
-use crate::door::{self, Door};
+use crate::door::Door;
 use crate::host::{self, Agreed};
 use crate::joiner::Folder;
 use crate::options::ServerOptions;
@@ -48,8 +47,7 @@ pub fn reset(options: &ServerOptions) -> anyhow::Result<()> {
     // A join that was not finished would be begun anew at the next start, and what is here removed.
     Folder::of(data_dir).settle()?;
     let restored = restore::reset(data_dir, host::unix_now(), &mut |what| steps.done(&what))?;
-    let aside = restored.aside.as_ref().map(|aside| aside.display().to_string()).unwrap_or_default();
-    steps.done(&format!("put it into place; what was there is in {aside}"));
+    steps.done(&format!("put it into place{}", kept(restored.aside.as_ref())));
     steps.end();
     let others = restored.others.join(", ");
     match others.as_str() {
@@ -71,7 +69,19 @@ pub fn settle(options: &ServerOptions) -> anyhow::Result<()> {
         bail!("a restore was cut short: run it again, or remove {} to begin with an empty cluster", new.display());
     }
     check_settings(&data_dir.join("server").join(SETTINGS), &host::agreed(options))?;
+    for folder in restore::left_over(data_dir) {
+        let folder = folder.display();
+        tracing::info!(%folder, "keys and data of before a restore, a reset or --resync are kept: remove them if nobody needs them");
+    }
     remove(&data_dir.join("server").join(RESET_FLAG))
+}
+
+/// Where what was there is, in words that follow what was done.
+pub fn kept(aside: Option<&Aside>) -> String {
+    let Some(aside) = aside else { return String::new() };
+    let removed: Vec<_> = aside.removed.iter().map(|removed| removed.display().to_string()).collect();
+    let instead = if removed.is_empty() { String::new() } else { format!(" ({} is removed)", removed.join(", ")) };
+    format!("; what was there is kept in {}{instead}", aside.path.display())
 }
 
 /// The first start after a restore has to have the cluster's settings.
@@ -125,14 +135,13 @@ pub async fn compare(options: &ServerOptions) -> anyhow::Result<()> {
         bail!("{why}; start it once with --resync to move the data aside and join anew");
     }
     let aside = restore::set_aside(data_dir, host::unix_now())?;
-    tracing::warn!(why, aside = %aside.display(), "moved this server's data aside; joining anew");
+    tracing::warn!(why, "joining anew{}", kept(Some(&aside)));
     Ok(())
 }
 
 async fn lineage(url: &str, token: &str) -> anyhow::Result<Lineage> {
     let door = Door::find(url, token, None).await?;
-    let text = door::get(&door.with_token()?, CONFIG_PATH).await.map_err(|error| door.explain(&error))?;
-    let config: serde_json::Value = serde_json::from_str(&text)?;
+    let config = door.config().await?;
     Ok(serde_json::from_value(config["lineage"].clone())?)
 }
 
@@ -176,6 +185,18 @@ mod tests {
         }
         let joiner = Owner { cluster: None, ..own };
         assert_eq!(stranger(&joiner, &lineage(Some(9), &[], &[2])), None);
+    }
+
+    #[test]
+    fn what_is_kept_and_what_is_removed_is_named() {
+        let aside = |removed: &[&str]| Aside {
+            path: "/d/server-old-9".into(),
+            removed: removed.iter().map(Into::into).collect(),
+        };
+        assert_eq!(kept(None), "");
+        assert_eq!(kept(Some(&aside(&[]))), "; what was there is kept in /d/server-old-9");
+        let said = kept(Some(&aside(&["/d/server-old-8"])));
+        assert_eq!(said, "; what was there is kept in /d/server-old-9 (/d/server-old-8 is removed)");
     }
 
     #[test]

@@ -2,20 +2,24 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Instant;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use apiserver::snapshots::PATH;
 use backup::folder::{self, Listed};
 use backup::restore;
 use clap::Parser as _;
+use client::Client;
+use futures::{Stream, StreamExt as _};
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::options::joining::AdminOptions;
 use crate::options::snapshots::{Output, PlaceOptions, SnapshotArguments, SnapshotCommand};
 use crate::options::{Cli, Command};
-use crate::{door, host, node, snapshots, status};
+use crate::{anew, door, host, node, snapshots, status};
 
 pub async fn run(arguments: SnapshotArguments) -> anyhow::Result<()> {
     let place = Place(arguments.place);
@@ -35,23 +39,19 @@ impl Place {
         snapshots::folder_of(&self.0.data_dir, self.0.snapshot_dir.as_deref())
     }
 
-    /// Asks the server. None if none answers; an error if it refuses.
-    async fn ask(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
-        let admin = AdminOptions { kubeconfig: self.0.kubeconfig.clone() };
+    /// None if there is no server to ask.
+    async fn client(&self) -> anyhow::Result<Option<Client>> {
+        let admin = AdminOptions { config: None, kubeconfig: self.0.kubeconfig.clone() };
         if !admin.kubeconfig.exists() {
             return Ok(None);
         }
-        let client = status::connect(&admin).await?;
-        match door::send(&client, method, path, body).await {
-            Ok(answer) => Ok(Some(answer)),
-            Err(kube::Error::Api(status)) if status.code == 504 => {
-                bail!(
-                    "it takes longer than a request may; it goes on, and `coracle snapshot ls` shows it when it is done"
-                )
-            }
-            Err(kube::Error::Api(status)) => Err(anyhow!(status.message.clone())),
-            Err(_) => Ok(None),
-        }
+        status::connect(&admin).await.map(Some)
+    }
+
+    /// Asks the server. None if none answers; an error if it refuses.
+    async fn ask(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Option<Value>> {
+        let Some(client) = self.client().await? else { return Ok(None) };
+        answered(door::send(&client, method, path, body).await)
     }
 
     /// The folder of a server that does not run.
@@ -66,13 +66,26 @@ impl Place {
     }
 
     async fn save(&self, name: &str) -> anyhow::Result<()> {
-        let Some(answer) = self.ask("POST", PATH, &json!({ "name": name })).await? else {
+        let lines = match self.client().await? {
+            Some(client) => answered(door::lines(&client, PATH, &json!({ "name": name })).await)?,
+            None => None,
+        };
+        let Some(lines) = lines else {
             bail!(
                 "no server answers (--kubeconfig {}): a snapshot is saved by a running one; a copy of {} is as good while it is stopped",
                 self.0.kubeconfig.display(),
                 self.0.data_dir.join("server").display()
             );
         };
+        let (bar, lines) = (bar(), pin!(lines));
+        let answer = tokio::select! {
+            answer = follow(lines, &bar) => answer?,
+            // The server ends it when this process is gone.
+            _ = tokio::signal::ctrl_c() => bail!("cancelled: no snapshot is saved"),
+        };
+        if let Some(warning) = answer["warning"].as_str() {
+            eprintln!("warning: {warning}");
+        }
         let folder = answer["folder"].as_str().unwrap_or_default();
         for saved in listed(&answer)? {
             let path = Path::new(folder).join(&saved.name);
@@ -126,6 +139,50 @@ impl Place {
     }
 }
 
+/// None if no server answers; an error if it refuses.
+fn answered<T>(outcome: Result<T, kube::Error>) -> anyhow::Result<Option<T>> {
+    match outcome {
+        Ok(answer) => Ok(Some(answer)),
+        Err(kube::Error::Api(status)) => Err(anyhow!(status.message.clone())),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Shows how far saving is, on a terminal.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:<9} {bar:32} {pos}/{len} objects, {elapsed}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Reads on until it is known what came of it.
+async fn follow(
+    mut lines: impl Stream<Item = std::io::Result<Value>> + Unpin,
+    bar: &ProgressBar,
+) -> anyhow::Result<Value> {
+    while let Some(line) = lines.next().await {
+        let line = line.context("the server broke off; `coracle snapshot ls` shows whether it was saved")?;
+        if line["kind"] == "Status" {
+            bar.finish_and_clear();
+            bail!("{}", line["message"].as_str().unwrap_or("it failed, and why is not known"));
+        }
+        let progress = &line["progress"];
+        let Some(objects) = progress["objects"].as_u64() else {
+            bar.finish_and_clear();
+            return Ok(line);
+        };
+        let at = |field: &str| progress[field].as_u64().unwrap_or(0);
+        let (what, done) = match at("written") {
+            _ if objects == 0 => ("waiting", 0),
+            written if written < objects => ("writing", written),
+            _ => ("checking", at("checked")),
+        };
+        bar.set_length(objects);
+        bar.set_position(done);
+        bar.set_message(what);
+    }
+    bail!("the server ended before the snapshot was saved")
+}
+
 fn listed(answer: &Value) -> anyhow::Result<Vec<Listed>> {
     Ok(serde_json::from_value(answer["snapshots"].clone())?)
 }
@@ -175,8 +232,8 @@ pub fn restore_file(path: &Path, data_dir: &Path) -> anyhow::Result<()> {
     println!("Restoring {}, saved {} on {:?}.", path.display(), time(header.created), header.node);
     steps.done(&format!("checked all of it, {} objects at revision {}", header.objects, header.revision));
     let restored = restore::restore((path, archive), data_dir, host::unix_now(), &mut |what| steps.done(&what))?;
-    let aside = restored.aside.as_ref().map(|aside| format!(", what was there is in {}", aside.display()));
-    steps.done(&format!("put it into {}{}", data_dir.join("server").display(), aside.unwrap_or_default()));
+    let kept = anew::kept(restored.aside.as_ref());
+    steps.done(&format!("put it into {}{kept}", data_dir.join("server").display()));
     steps.end();
     println!("Now start the server as always: coracle server{}", flags(&header.settings));
     println!("Clients list again. Workers find it at the address of before; at another, start them with");
@@ -210,6 +267,22 @@ mod tests {
         assert_eq!(rows[0], "NAME SIZE CREATED REVISION");
         assert_eq!(rows[1], "on-demand-n-1800000000 4096 2027-01-15T08:00:00Z 42");
         assert!(rows[2].ends_with("it is damaged at byte 20"), "{rows:?}");
+    }
+
+    #[tokio::test]
+    async fn what_came_of_saving_is_in_the_last_line() {
+        let progress = json!({ "progress": { "objects": 5, "written": 5, "checked": 2 } });
+        let said = async |last: Option<Value>| {
+            let lines = [Some(progress.clone()), Some(progress.clone()), last].into_iter().flatten().map(Ok);
+            let bar = ProgressBar::hidden();
+            let came = follow(futures::stream::iter(lines), &bar).await;
+            assert_eq!((bar.length(), bar.message()), (Some(5), "checking".to_owned()));
+            came.map_err(|error| error.to_string())
+        };
+        assert_eq!(said(Some(json!({ "snapshots": [] }))).await, Ok(json!({ "snapshots": [] })));
+        let refused = json!({ "kind": "Status", "message": "no space left" });
+        assert_eq!(said(Some(refused)).await, Err("no space left".to_owned()));
+        assert_eq!(said(None).await, Err("the server ended before the snapshot was saved".to_owned()));
     }
 
     #[test]

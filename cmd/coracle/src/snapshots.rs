@@ -5,14 +5,15 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use apimachinery::{ApiError, ApiResult};
-use apiserver::snapshots::Snapshots;
+use apiserver::snapshots::{Saving as Answers, Snapshots};
 use async_trait::async_trait;
 use backup::folder::{self, Listed};
-use backup::{Contents, Header, restore};
+use backup::{Contents, Header, Saving, restore};
 use client::Recorder;
 use client::recorder::{EventType, ObjectReference};
 use component_base::Shutdown;
 use component_base::metrics::register;
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use pki::Pki;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -21,13 +22,16 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use storage::Storage;
+use storage::{Integrity, Storage};
+use tokio::task::JoinHandle;
 
 use crate::host::{agreed, unix_now};
 use crate::options::ServerOptions;
 
 /// The clock may be set meanwhile: the time left is looked at again after so long.
 const LOOK: Duration = Duration::from_secs(10 * 60);
+/// How often whoever waits for a snapshot hears how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -74,7 +78,7 @@ struct Request {
 impl Keeper {
     pub fn new(storage: Storage, pki: Pki, options: Arc<ServerOptions>, node: &str) -> Self {
         // So that they are there, and zero, before the first snapshot.
-        for outcome in ["saved", "failed"] {
+        for outcome in ["saved", "failed", "cancelled"] {
             drop(SAVES.get_or_create(&Outcome { outcome }));
         }
         LazyLock::force(&SAVED_AT);
@@ -131,7 +135,7 @@ impl Keeper {
             recorder.event(&node, EventType::Warning, "SnapshotFailed", &format!("No snapshot is saved: {problem}"));
             return;
         }
-        if let Err(error) = self.save(&name).await {
+        if let Err(error) = self.save(&name, Arc::default()).await {
             recorder.event(
                 &node,
                 EventType::Warning,
@@ -150,11 +154,14 @@ impl Keeper {
         }
     }
 
-    /// Saves a snapshot whose name begins with `name`. It comes to its end also when nobody waits for it.
-    pub async fn save(&self, name: &str) -> anyhow::Result<Listed> {
-        let (keeper, name) = (self.clone(), name.to_owned());
-        let saved = tokio::spawn(async move { keeper.save_now(&name).await }).await?;
-        let outcome = if saved.is_ok() { "saved" } else { "failed" };
+    /// Saves a snapshot whose name begins with `name`.
+    async fn save(&self, name: &str, saving: Arc<Saving>) -> anyhow::Result<Listed> {
+        let saved = self.save_now(name, saving.clone()).await;
+        let outcome = match &saved {
+            Ok(_) => "saved",
+            Err(_) if saving.is_cancelled() => "cancelled",
+            Err(_) => "failed",
+        };
         SAVES.get_or_create(&Outcome { outcome }).inc();
         match &saved {
             Ok(listed) => {
@@ -166,22 +173,22 @@ impl Keeper {
                     "saved a snapshot"
                 );
             }
+            Err(_) if saving.is_cancelled() => {
+                tracing::info!("a snapshot was not saved: nobody waited for it any more")
+            }
             Err(error) => tracing::error!(error = format!("{error:#}"), "a snapshot was not saved; the server goes on"),
         }
         saved
     }
 
-    async fn save_now(&self, name: &str) -> anyhow::Result<Listed> {
+    async fn save_now(&self, name: &str, saving: Arc<Saving>) -> anyhow::Result<Listed> {
         let _one = self.0.busy.lock().await;
         if let Err(error) = self.0.storage.read_barrier().await {
             // Better an old one than none.
             tracing::warn!(%error, "no majority of the servers answers: saving what this one has");
         }
-        if let Some(problem) = self.0.storage.integrity().problem() {
-            tracing::warn!(problem, "saving a state that is not trusted, as was asked for");
-        }
         let name = name.to_owned();
-        self.in_folder(move |inner| Ok(folder::save(&inner.folder, &name, &inner.contents()?)?)).await
+        self.in_folder(move |inner| Ok(folder::save(&inner.folder, &name, &inner.contents()?, &saving)?)).await
     }
 
     async fn in_folder<T: Send + 'static>(
@@ -220,6 +227,61 @@ impl Inner {
     }
 }
 
+/// A snapshot that somebody waits for.
+struct Waited {
+    saving: Arc<Saving>,
+    task: JoinHandle<anyhow::Result<Listed>>,
+    /// Where it is going to be.
+    place: Value,
+    /// Said with what was saved.
+    warning: Option<String>,
+}
+
+impl Waited {
+    /// What is told next; with nothing to wait for when it is the last.
+    async fn next(mut self) -> (ApiResult<Value>, Option<Self>) {
+        match tokio::time::timeout(PROGRESS_EVERY, &mut self.task).await {
+            Err(_) => {
+                let progress = self.saving.progress();
+                let shown =
+                    json!({ "objects": progress.objects, "written": progress.written, "checked": progress.checked });
+                (Ok(json!({ "progress": shown })), Some(self))
+            }
+            Ok(ended) => {
+                let saved = ended.unwrap_or_else(|error| Err(error.into())).map_err(explained);
+                let answer = saved.map(|saved| {
+                    let mut answer = std::mem::take(&mut self.place);
+                    answer["snapshots"] = json!([saved]);
+                    answer["warning"] = json!(self.warning);
+                    answer
+                });
+                (answer, None)
+            }
+        }
+    }
+}
+
+/// All that is told.
+fn waited(first: Waited) -> Answers {
+    stream::unfold(Some(first), async |waited| Some(waited?.next().await)).boxed()
+}
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        self.saving.cancel();
+    }
+}
+
+/// Refuses to save what is known to be wrong; answers what whoever asked should know of what may be.
+fn check_trust(known: &Integrity) -> ApiResult<Option<String>> {
+    let Some(problem) = known.problem() else { return Ok(None) };
+    if known.damaged.is_none() && known.unclear {
+        return Ok(Some(problem));
+    }
+    let elsewhere = if known.damaged.is_none() { ". Save one on another server" } else { "" };
+    Err(ApiError::new(409, "Conflict", format!("this server saves no snapshots: {problem}{elsewhere}")))
+}
+
 fn read(request: &Value) -> ApiResult<Request> {
     let request: Request = serde_json::from_value(request.clone()).map_err(|e| ApiError::bad_request(e.to_string()))?;
     folder::check_name(&request.name).map_err(|e| ApiError::bad_request(e.to_string()))?;
@@ -242,10 +304,14 @@ impl Snapshots for Keeper {
         Ok(json!({ "node": self.0.node, "folder": self.0.folder, "snapshots": listed }))
     }
 
-    async fn save(&self, request: &Value) -> ApiResult<Value> {
+    async fn save(&self, request: &Value) -> ApiResult<Answers> {
         let request = read(request)?;
-        let saved = Keeper::save(self, &request.name).await.map_err(explained)?;
-        Ok(json!({ "node": self.0.node, "folder": self.0.folder, "snapshots": [saved] }))
+        let warning = check_trust(&self.0.storage.integrity())?;
+        let (keeper, saving) = (self.clone(), Arc::<Saving>::default());
+        let watched = saving.clone();
+        let task = tokio::spawn(async move { Keeper::save(&keeper, &request.name, watched).await });
+        let place = json!({ "node": self.0.node, "folder": self.0.folder });
+        Ok(waited(Waited { saving, task, place, warning }))
     }
 
     async fn prune(&self, request: &Value) -> ApiResult<Value> {
@@ -258,5 +324,67 @@ impl Snapshots for Keeper {
         let owned = name.to_owned();
         self.in_folder(move |inner| Ok(folder::delete(&inner.folder, &owned)?)).await.map_err(explained)?;
         Ok(json!({ "deleted": [name] }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_is_known_to_be_wrong_is_not_saved() {
+        let wrong = Integrity { revision: 7, own: true, differing: vec!["a".to_owned()], ..Integrity::default() };
+        let unclear = Integrity { unclear: true, ..wrong.clone() };
+        let damaged = Integrity { damaged: Some("the record x".to_owned()), ..unclear.clone() };
+        let another = Integrity { own: false, ..wrong.clone() };
+        for (known, refused, said) in [
+            (Integrity::default(), false, ""),
+            (another, false, ""),
+            (unclear, false, "which is right cannot be told"),
+            (wrong, true, "`coracle server remove` and let it join again with an empty folder. Save one on another"),
+            (damaged, true, "restart it on a machine that is well"),
+        ] {
+            let checked = check_trust(&known);
+            assert_eq!(checked.is_err(), refused, "{known:?}");
+            let text = checked.unwrap_or_else(|error| Some(error.message().to_owned())).unwrap_or_default();
+            assert!(text.contains(said) && text.is_empty() == said.is_empty(), "{text}");
+        }
+    }
+
+    fn listed() -> Listed {
+        Listed { name: "x-n-1".to_owned(), size: 1, header: Header::default(), problem: None }
+    }
+
+    async fn answers(outcome: anyhow::Result<Listed>) -> Vec<ApiResult<Value>> {
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(PROGRESS_EVERY * 2 + PROGRESS_EVERY / 2).await;
+            outcome
+        });
+        let place = json!({ "folder": "/f" });
+        waited(Waited { saving: Arc::default(), task, place, warning: Some("look out".to_owned()) }).collect().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_is_told_how_far_it_is_and_what_came_of_it() {
+        let told = answers(Ok(listed())).await;
+        assert!(
+            told.len() == 3
+                && told[..2].iter().all(|line| line.as_ref().is_ok_and(|line| line["progress"].is_object()))
+        );
+        let last = told[2].as_ref().expect("saved");
+        assert_eq!((&last["folder"], &last["warning"]), (&json!("/f"), &json!("look out")));
+        assert_eq!(last["snapshots"][0]["name"], "x-n-1");
+        let told = answers(Err(anyhow::anyhow!("no space left"))).await;
+        assert!(told.len() == 3 && told[2].as_ref().is_err_and(|error| error.message().contains("no space left")));
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_away_ends_it() {
+        let saving = Arc::<Saving>::default();
+        let task = tokio::spawn(std::future::pending());
+        let answers = waited(Waited { saving: saving.clone(), task, place: Value::Null, warning: None });
+        assert!(!saving.is_cancelled());
+        drop(answers);
+        assert!(saving.is_cancelled());
     }
 }

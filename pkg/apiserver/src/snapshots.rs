@@ -3,21 +3,32 @@
 //! | Method and path | What |
 //! |---|---|
 //! | `GET /v1-coracle/snapshots` | those that there are |
-//! | `POST /v1-coracle/snapshots` | saves one: `{"name": …}` |
+//! | `POST /v1-coracle/snapshots` | saves one: `{"name": …}`, for as long as the caller waits |
 //! | `DELETE /v1-coracle/snapshots` | deletes the oldest of a name: `{"name": …, "retention": …}` |
 //! | `DELETE /v1-coracle/snapshots/NAME` | deletes one |
+//!
+//! Saving takes as long as the cluster is large. Its answer is a line of JSON a second, `{"progress": …}`, and a last one: what
+//! was saved, or a `Status` that says why not. A caller that goes away ends it.
+
+use std::pin::Pin;
 
 use apimachinery::{ApiError, ApiResult};
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::context::{Context, method_not_allowed};
-use crate::http::body::RequestBody;
+use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::negotiate::Format;
 use crate::http::respond::{self, Response};
 
 /// Where snapshots are listed, saved and pruned.
 pub const PATH: &str = "/v1-coracle/snapshots";
+
+/// A snapshot while it is saved: how far it is, and at last what came of it. Dropping it ends the saving.
+pub type Saving = Pin<Box<dyn Stream<Item = ApiResult<Value>> + Send>>;
 
 /// What the server's own process does with snapshots. Answers are what `coracle snapshot` shows.
 #[async_trait]
@@ -25,8 +36,8 @@ pub trait Snapshots: Send + Sync {
     /// Those that there are.
     async fn list(&self) -> ApiResult<Value>;
 
-    /// Saves one, and answers when it is on disk and was read back.
-    async fn save(&self, request: &Value) -> ApiResult<Value>;
+    /// Begins to save one. It ends when that is on disk and was read back.
+    async fn save(&self, request: &Value) -> ApiResult<Saving>;
 
     /// Deletes the oldest of a name.
     async fn prune(&self, request: &Value) -> ApiResult<Value>;
@@ -51,7 +62,7 @@ pub async fn serve(context: &Context<'_>, path: &str, body: RequestBody) -> ApiR
         (&Method::POST, None) => {
             let request = request(body).await?;
             tracing::info!(user = context.user.name, "saving a snapshot");
-            snapshots.save(&request).await?
+            return Ok(lines(context, snapshots.save(&request).await?));
         }
         (&Method::DELETE, None) => {
             let request = request(body).await?;
@@ -65,6 +76,17 @@ pub async fn serve(context: &Context<'_>, path: &str, body: RequestBody) -> ApiR
         _ => return Err(method_not_allowed()),
     };
     Ok(respond::json(StatusCode::OK, &answer))
+}
+
+/// Each value as a line, until the last one or the end of this server.
+fn lines(context: &Context<'_>, saving: Saving) -> Response {
+    let line = |outcome: ApiResult<Value>| {
+        let value = outcome.unwrap_or_else(|error| error.to_status());
+        Ok(Bytes::from(format!("{value}\n")))
+    };
+    let ended = context.server.shutdown.token().cancelled_owned();
+    let body = ResponseBody::stream(saving.map(line).take_until(ended));
+    respond::stream(respond::content_type(Format::Json), body)
 }
 
 async fn request(body: RequestBody) -> ApiResult<Value> {

@@ -31,6 +31,9 @@ pub enum Error {
     /// A text that is no name of a snapshot.
     #[error("{0:?} is no name of a snapshot: letters, digits, dots and dashes")]
     Name(String),
+    /// Whoever wanted it does not any more.
+    #[error("cancelled: nothing was saved")]
+    Cancelled,
     /// There is nothing to revive.
     #[error("{} holds no server's data: give the --data-dir of the server that is to be revived", .0.display())]
     NoServer(PathBuf),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::{self, ArchiveError, Contents, Header};
 use crate::error::Error;
+use crate::saving::Saving;
 
 /// What a snapshot is called while it is written; a crash may leave one.
 const PARTIAL: &str = ".partial";
@@ -39,8 +40,8 @@ pub fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// Saves a snapshot under the name `<name>-<node>-<time>`, node and time being those of its header. The folder is made if
-/// it is missing. On an error nothing is left.
-pub fn save(folder: &Path, name: &str, contents: &Contents) -> Result<Listed, Error> {
+/// it is missing. On an error nothing is left. Whoever has `saving` sees how far it is, and can cancel it.
+pub fn save(folder: &Path, name: &str, contents: &Contents, saving: &Saving) -> Result<Listed, Error> {
     check_name(name)?;
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io(folder))?;
     remove_partial(folder)?;
@@ -51,7 +52,7 @@ pub fn save(folder: &Path, name: &str, contents: &Contents) -> Result<Listed, Er
     }
     let (name, path) = (named(at), folder.join(named(at)));
     let partial = folder.join(format!(".{name}{PARTIAL}"));
-    let result = write_checked(&partial, contents).and_then(|(header, size)| {
+    let result = write_checked(&partial, contents, saving).and_then(|(header, size)| {
         fs::rename(&partial, &path).map_err(Error::io(&path))?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))?;
         Ok(Listed { name, size, header, problem: None })
@@ -60,21 +61,23 @@ pub fn save(folder: &Path, name: &str, contents: &Contents) -> Result<Listed, Er
         // It holds keys, and is of no use.
         let _ = fs::remove_file(&partial);
     }
-    result
+    result.map_err(|error| if saving.is_cancelled() { Error::Cancelled } else { error })
 }
 
 /// Writes a file, makes it durable and reads it back.
-fn write_checked(path: &Path, contents: &Contents) -> Result<(Header, u64), Error> {
+fn write_checked(path: &Path, contents: &Contents, saving: &Saving) -> Result<(Header, u64), Error> {
     let io = || Error::io(path);
+    saving.begin(contents.state.len() as u64).map_err(io())?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io())?;
     let mut output = BufWriter::with_capacity(1 << 20, file);
-    let header = archive::write(&mut output, contents).map_err(io())?;
+    let header = archive::write(&mut output, contents, |records| saving.written(records)).map_err(io())?;
     output.flush().map_err(io())?;
     let file = output.into_inner().map_err(|error| io()(error.into_error()))?;
     file.sync_all().map_err(io())?;
     let size = file.metadata().map_err(io())?.len();
     drop_cached(&file);
-    let read = archive::check(BufReader::with_capacity(1 << 20, File::open(path).map_err(io())?));
+    let input = BufReader::with_capacity(1 << 20, File::open(path).map_err(io())?);
+    let read = archive::check(input, |records| saving.checked(records));
     let read = read.map_err(Error::archive(path))?;
     if read != header {
         let damage = ArchiveError::Damaged { offset: 0, detail: "it is not what was written".to_owned() };
@@ -173,6 +176,11 @@ mod tests {
 
     use super::*;
     use crate::archive::tests::state;
+    use crate::saving::Progress;
+
+    fn save(folder: &Path, name: &str, contents: &Contents) -> Result<Listed, Error> {
+        super::save(folder, name, contents, &Saving::default())
+    }
 
     fn contents(node: &str, created: u64) -> Contents {
         let header = Header { node: node.to_owned(), created, ..Header::default() };
@@ -245,6 +253,18 @@ mod tests {
         let listed = list(root.path()).unwrap();
         assert!(listed[0].problem.as_ref().unwrap().contains("damaged"), "{listed:?}");
         assert_eq!(listed[0].header.created, 5);
+    }
+
+    #[test]
+    fn whoever_waits_sees_how_far_it_is_and_can_end_it() {
+        let root = tempfile::tempdir().unwrap();
+        let saving = Saving::default();
+        super::save(root.path(), "x", &contents("n", 5), &saving).unwrap();
+        assert_eq!(saving.progress(), Progress { objects: 5, written: 5, checked: 5 });
+        saving.cancel();
+        let error = super::save(root.path(), "y", &contents("n", 5), &saving).unwrap_err();
+        assert_eq!(error.to_string(), "cancelled: nothing was saved");
+        assert_eq!(names(root.path()).unwrap(), ["x-n-5"]);
     }
 
     #[test]

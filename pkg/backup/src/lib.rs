@@ -17,6 +17,8 @@ pub mod folder;
 mod place;
 pub mod restore;
 pub mod revision;
+mod saving;
 
 pub use archive::{Archive, ArchiveError, Contents, Header};
 pub use error::Error;
+pub use saving::{Progress, Saving};

@@ -1,6 +1,7 @@
 //! A cluster begins anew: from a snapshot, or from what one of its servers has.
 //!
-//! The new store is made beside the old one and takes its place in one step; what was there stays beside it, and is named.
+//! The new store is made beside the old one and takes its place in one step; what was there stays beside it, and is named,
+//! until the next time.
 //! Servers of before are told that they are, and end; they come back with `--resync`.
 
 use std::fs::{self, DirBuilder, File};
@@ -14,7 +15,8 @@ use raft::offline::{self, Other};
 
 use crate::archive::{self, Archive, ArchiveError, Header};
 use crate::error::Error;
-use crate::place::{move_aside, take_place};
+pub use crate::place::Aside;
+use crate::place::{kept, move_aside, take_place};
 use crate::revision;
 
 /// The file in a snapshot, and in a server's folder, that holds the server token.
@@ -38,8 +40,8 @@ pub struct Restored {
     pub objects: usize,
     /// The new cluster.
     pub owner: offline::Owner,
-    /// Where what was there is now.
-    pub aside: Option<PathBuf>,
+    /// What was there.
+    pub aside: Option<Aside>,
     /// The names of the servers that were members beside the one that was revived.
     pub others: Vec<String>,
     /// The one that was revived had not caught up yet.
@@ -67,7 +69,8 @@ pub fn restore(
     let new = data_dir.join("server.new");
     remove_folder(&new)?;
     let built = build((path, archive), &new, now, done).and_then(|restored| {
-        let aside = take_place(&new, &server, now)?;
+        // What an earlier restore made and no server has used is not worth the place of what was there before that.
+        let aside = take_place(&new, &server, now, server.join(SETTINGS).exists())?;
         Ok(Restored { aside, ..restored })
     });
     if built.is_err() {
@@ -151,7 +154,7 @@ pub fn reset(data_dir: &Path, now: u64, done: &mut dyn FnMut(String)) -> Result<
     remove_folder(&new)?;
     let before = found.owner.cluster.into_iter().chain(found.owner.earlier.clone()).collect();
     let built = begin_anew(&new, &found.state, before, now).and_then(|restored| {
-        let aside = take_place(&new, &db, now)?;
+        let aside = take_place(&new, &db, now, false)?;
         let others = found.others.into_iter().map(|other| other.name).collect();
         Ok(Restored { aside, others, learner: found.learner, ..restored })
     });
@@ -167,14 +170,20 @@ pub fn reset(data_dir: &Path, now: u64, done: &mut dyn FnMut(String)) -> Result<
     Ok(restored)
 }
 
-/// Moves the folder of a server aside that is to join its cluster anew. No server may run on it. Answers where it is.
-pub fn set_aside(data_dir: &Path, now: u64) -> Result<PathBuf, Error> {
+/// Moves the folder of a server aside that is to join its cluster anew. No server may run on it.
+pub fn set_aside(data_dir: &Path, now: u64) -> Result<Aside, Error> {
     let server = data_dir.join("server");
     let db = server.join("db");
     let held = if db.exists() { Some(raft::DataDirectory::open(&db)?) } else { None };
     let aside = move_aside(&server, now);
     drop(held);
     aside
+}
+
+/// Folders with keys and data of before that lie beside those of the server.
+pub fn left_over(data_dir: &Path) -> Vec<PathBuf> {
+    let server = data_dir.join("server");
+    [kept(&server), kept(&server.join("db"))].concat()
 }
 
 /// Where a restore that was cut short has left its work instead of a server's folder.

@@ -109,6 +109,9 @@ pub enum ServerAction {
 /// How commands reach the cluster as its administrator.
 #[derive(Clone, Debug, Args)]
 pub struct AdminOptions {
+    /// Configuration file of the server, which names its kubeconfig [default: /etc/coracle/config.yaml if it exists]
+    #[arg(long, short = 'c', value_name = "FILE", env = "CORACLE_CONFIG_FILE")]
+    pub config: Option<PathBuf>,
     /// The administrator's kubeconfig
     #[arg(long, value_name = "FILE", env = "CORACLE_KUBECONFIG_OUTPUT", default_value = "/etc/coracle/coracle.yaml")]
     pub kubeconfig: PathBuf,

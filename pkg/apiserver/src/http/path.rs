@@ -98,6 +98,7 @@ impl<'a> RequestInfo<'a> {
     /// Requests that may take as long as they like.
     pub fn is_long_running(&self) -> bool {
         self.verb == "watch"
+            || (self.verb == "post" && self.path == crate::snapshots::PATH)
             || (self.is_resource && matches!(self.subresource, "exec" | "attach" | "portforward" | "log" | "proxy"))
     }
 }

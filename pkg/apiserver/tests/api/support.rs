@@ -14,6 +14,7 @@ use auth::token::{DEFAULT_ISSUER, Issuer};
 use bytes::Bytes;
 use component_base::Shutdown;
 use component_base::clock::SystemClock;
+use futures::StreamExt as _;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use pki::{Options, Pki};
@@ -92,8 +93,17 @@ impl apiserver::snapshots::Snapshots for FakeSnapshots {
         Ok(serde_json::json!({ "kind": "list" }))
     }
 
-    async fn save(&self, request: &Value) -> apimachinery::ApiResult<Value> {
-        Ok(serde_json::json!({ "kind": "saved", "name": request["name"] }))
+    async fn save(&self, request: &Value) -> apimachinery::ApiResult<apiserver::snapshots::Saving> {
+        let progress = serde_json::json!({ "progress": 1 });
+        let last = match request["name"].as_str() {
+            Some("full-disk") => Err(apimachinery::ApiError::internal("no space left")),
+            name => Ok(serde_json::json!({ "kind": "saved", "name": name })),
+        };
+        let slowly = async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            last
+        };
+        Ok(futures::stream::iter([Ok(progress)]).chain(futures::stream::once(slowly)).boxed())
     }
 
     async fn prune(&self, request: &Value) -> apimachinery::ApiResult<Value> {

@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{self, Read};
 
 use bytes::{Buf, Bytes};
 use mvcc::{Record, SnapshotBuilder};
@@ -10,14 +10,14 @@ use super::{Archive, ArchiveError, End, FORMAT, Files, Header, MAGIC};
 /// Reads a snapshot, and answers only when all of it is known to be what was saved.
 pub fn read(input: impl Read) -> Result<Archive, ArchiveError> {
     let mut builder = SnapshotBuilder::default();
-    let (header, files) = walk(input, |record| builder.push(record))?;
+    let (header, files) = walk(input, |record| builder.push(record), |_| Ok(()))?;
     let state = builder.finish(header.revision);
     Ok(Archive { header, files, state })
 }
 
-/// The same without keeping what is read.
-pub fn check(input: impl Read) -> Result<Header, ArchiveError> {
-    walk(input, drop).map(|(header, _)| header)
+/// The same without keeping what is read. `step` hears how many records were read, and may end it.
+pub fn check(input: impl Read, step: impl FnMut(u64) -> io::Result<()>) -> Result<Header, ArchiveError> {
+    walk(input, drop, step).map(|(header, _)| header)
 }
 
 /// What a snapshot says about itself. Nothing else of it is looked at.
@@ -40,7 +40,11 @@ fn begin(reader: &mut Reader<impl Read>) -> Result<Header, ArchiveError> {
     }
 }
 
-fn walk(input: impl Read, mut visit: impl FnMut(Record)) -> Result<(Header, Files), ArchiveError> {
+fn walk(
+    input: impl Read,
+    mut visit: impl FnMut(Record),
+    mut step: impl FnMut(u64) -> io::Result<()>,
+) -> Result<(Header, Files), ArchiveError> {
     let mut reader = Reader::new(input);
     let header = begin(&mut reader)?;
     let files = json(&expect(&mut reader, Kind::Keys)?)?;
@@ -48,7 +52,10 @@ fn walk(input: impl Read, mut visit: impl FnMut(Record)) -> Result<(Header, File
     loop {
         let frame = reader.next()?;
         match frame.kind {
-            Kind::Records => records += read_records(&frame, &mut visit)?,
+            Kind::Records => {
+                records += read_records(&frame, &mut visit)?;
+                step(records)?;
+            }
             Kind::End => {
                 let end: End = json(&frame)?;
                 if end != (End { records, sha256: frame.sha256_before.clone() }) || header.objects != records {

@@ -27,8 +27,12 @@ fn contents(keys: usize, body: usize) -> Contents {
 
 fn written(contents: &Contents) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(&mut bytes, contents).unwrap();
+    write(&mut bytes, contents, |_| Ok(())).unwrap();
     bytes
+}
+
+fn check(input: impl io::Read) -> Result<Header, ArchiveError> {
+    super::check(input, |_| Ok(()))
 }
 
 fn records(state: &mvcc::Snapshot) -> Vec<(Vec<u8>, Vec<u8>, Bytes, u64)> {
@@ -52,6 +56,21 @@ fn what_is_saved_is_read() {
         assert_eq!(read_header(&*bytes).unwrap(), archive.header);
         assert_eq!(archive.header.settings, contents.header.settings);
     }
+}
+
+#[test]
+fn writing_and_checking_tell_how_far_they_are_and_end_when_told_to() {
+    let contents = contents(3, 300 << 10);
+    let mut seen = Vec::new();
+    let mut bytes = Vec::new();
+    let mut step = |records: u64| {
+        seen.push(records);
+        if seen.len() < 6 { Ok(()) } else { Err(io::Error::other("enough")) }
+    };
+    write(&mut bytes, &contents, &mut step).unwrap();
+    assert!(matches!(super::check(&*bytes, &mut step), Err(ArchiveError::Io(_))));
+    assert_eq!(seen, [1, 2, 3, 3, 1, 2]);
+    assert!(write(Vec::new(), &contents, |_| Err(io::Error::other("no"))).is_err());
 }
 
 #[test]

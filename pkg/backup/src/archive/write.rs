@@ -6,8 +6,12 @@ use super::{Contents, End, FORMAT, Header, MAGIC};
 /// A frame of records ends with the one that reaches this.
 const FRAME_BYTES: usize = 256 << 10;
 
-/// Writes a snapshot, record by record: the state is not copied.
-pub fn write(output: impl Write, contents: &Contents) -> io::Result<Header> {
+/// Writes a snapshot, record by record: the state is not copied. `step` hears how many are written, and may end it.
+pub fn write(
+    output: impl Write,
+    contents: &Contents,
+    mut step: impl FnMut(u64) -> io::Result<()>,
+) -> io::Result<Header> {
     let Contents { header, files, state } = contents;
     let header = Header { revision: state.revision().get(), objects: state.len() as u64, ..header.clone() };
     let mut frames = Frames::new(output);
@@ -27,11 +31,13 @@ pub fn write(output: impl Write, contents: &Contents) -> io::Result<Header> {
         if buffer.len() >= FRAME_BYTES {
             frames.push(Kind::Records, &buffer)?;
             buffer.clear();
+            step(records)?;
         }
     }
     if !buffer.is_empty() {
         frames.push(Kind::Records, &buffer)?;
     }
+    step(records)?;
     let end = End { records, sha256: frames.sha256() };
     frames.push(Kind::End, &serde_json::to_vec(&end)?)?;
     Ok(header)

@@ -43,7 +43,7 @@ impl Site {
         let header =
             Header { node: "n".into(), created: 5, cluster: Some(7), earlier: vec![6], settings, ..Header::default() };
         let contents = Contents { header, files, state: store.snapshot() };
-        let saved = folder::save(&root.path().join("snapshots"), "x", &contents).unwrap();
+        let saved = folder::save(&root.path().join("snapshots"), "x", &contents, &crate::Saving::default()).unwrap();
         let snapshot = root.path().join("snapshots").join(saved.name);
         Self { root, snapshot }
     }
@@ -85,9 +85,10 @@ async fn a_snapshot_becomes_a_server_twice_over() {
     let keys_of = |folder: &Path| fs::read_to_string(folder.join("server-ca.key")).unwrap();
     assert_eq!(keys_of(&data.join("server/tls")), keys_of(&site.data("authority")));
 
+    used(&data);
     let second = site.restore("data", NOW + 60).unwrap();
     assert!(second.revision > first.revision);
-    let aside = second.aside.unwrap();
+    let aside = second.aside.unwrap().path;
     assert_eq!(offline::owner(&aside.join("db")).unwrap(), Some(first.owner.clone()));
     assert_ne!(second.owner.cluster, first.owner.cluster);
     let node = started(&data).await;
@@ -95,13 +96,30 @@ async fn a_snapshot_becomes_a_server_twice_over() {
     node.shutdown().await;
 }
 
-/// Every file below a folder, with its contents.
+/// As a server that has started leaves it.
+fn used(data_dir: &Path) {
+    fs::remove_file(data_dir.join("server").join(SETTINGS)).unwrap();
+}
+
+#[test]
+fn whoever_restores_the_wrong_snapshot_still_has_what_was_there() {
+    let site = Site::new();
+    fs::create_dir_all(site.data("data/server/tls")).unwrap();
+    fs::write(site.data("data/server/tls/mine"), "").unwrap();
+    let aside = site.restore("data", NOW).unwrap().aside.unwrap().path;
+    assert_eq!(site.restore("data", NOW + 60).unwrap().aside, None);
+    assert!(aside.join("tls/mine").exists());
+    assert_eq!(left_over(&site.data("data")), [aside]);
+}
+
+/// Every file below a folder, with its contents; without the log's next file, which is filled beside all else.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.file_type().unwrap().is_dir() {
-            true => files.extend(tree(&entry.path())),
-            false => drop(files.insert(entry.path(), fs::read(entry.path()).unwrap())),
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(tree(&entry.path()));
+        } else if entry.file_name() != "spare.log.new" {
+            files.insert(entry.path(), fs::read(entry.path()).unwrap());
         }
     }
     files
@@ -146,7 +164,7 @@ async fn a_server_is_revived_with_what_it_has() {
     assert!(revived.revision > first.revision);
     assert_eq!(revived.owner.earlier, [vec![first.owner.cluster.unwrap()], first.owner.earlier].concat());
     assert!(data.join("server").join(RESET_FLAG).exists());
-    let aside = revived.aside.unwrap();
+    let aside = revived.aside.unwrap().path;
     assert_eq!(offline::owner(&aside).unwrap().map(|owner| owner.cluster), Some(first.owner.cluster));
     let node = started(&data).await;
     assert_eq!(node.store().snapshot().len(), first.objects);
@@ -158,6 +176,7 @@ async fn a_server_is_revived_with_what_it_has() {
 async fn a_restore_that_ends_between_two_steps_changes_nothing() {
     let site = Site::new();
     let first = site.restore("data", NOW).unwrap();
+    used(&site.data("data"));
     let before = tree(&site.data("data/server"));
     for last in 0..2 {
         let mut step = 0;
@@ -173,7 +192,7 @@ async fn a_restore_that_ends_between_two_steps_changes_nothing() {
     }
     let second = site.restore("data", NOW + 2).unwrap();
     assert!(second.revision > first.revision && !site.data("data/server.new").exists());
-    assert_eq!(tree(&second.aside.unwrap()).len(), before.len());
+    assert_eq!(tree(&second.aside.unwrap().path).len(), before.len());
 }
 
 #[test]
@@ -195,6 +214,7 @@ fn a_restore_that_was_cut_short_is_noticed_and_done_again() {
     site.restore("data", NOW).unwrap();
     assert_eq!(half_done(&data), None);
     assert!(!data.join("server.new").exists());
-    let aside = set_aside(&data, NOW).unwrap();
+    let aside = set_aside(&data, NOW).unwrap().path;
+    assert_eq!(left_over(&data), std::slice::from_ref(&aside));
     assert!(aside.join("db").exists() && !data.join("server").exists());
 }
