@@ -1,43 +1,113 @@
 //! The configuration file: YAML whose keys are flag names. `config.yaml` and then the files of `config.yaml.d/` in
 //! order of name; a later file replaces a key, `key+` appends to a list. Flags on the command line win over all.
+//!
+//! Servers and agents take all that they have a flag for. Commands for administrators take where things are.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use clap::CommandFactory as _;
+use clap::{Arg, Command, CommandFactory as _};
 use serde_json::Value;
 
 use crate::options::Cli;
 
 const DEFAULT_PATH: &str = "/etc/coracle/config.yaml";
-/// The commands that read it.
+/// The commands whose flags are its keys.
 const COMMANDS: [&str; 3] = ["server", "agent", "snapshot"];
+/// The commands for administrators that read it, and what they take: a key, and the flag that means the same there.
+const ADMIN_COMMANDS: [&str; 5] = ["snapshot", "status", "store", "token", "check-config"];
+const PLACES: [(&str, &str); 5] = [
+    ("data-dir", "data-dir"),
+    ("snapshot-dir", "snapshot-dir"),
+    ("node-name", "node-name"),
+    ("kubeconfig", "kubeconfig"),
+    ("write-kubeconfig", "kubeconfig"),
+];
 /// A configuration is small; more than this is a mistaken file name.
 const SIZE_MAX: u64 = 1 << 20;
 
-/// The command line with the keys of the configuration file inserted as flags right after the subcommand.
+/// The command line with the keys of the configuration file inserted as flags right after the command that it names.
 pub fn expand(arguments: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
-    // What a server and an agent share is a key for both: one file may describe every machine of a cluster.
-    let command = arguments.get(1).and_then(|command| command.to_str()).unwrap_or("");
-    if !COMMANDS.contains(&command) || arguments.get(2).is_some_and(|action| action == "remove") {
+    let mut cli = Cli::command();
+    // Flags that hold for all subcommands become theirs.
+    cli.build();
+    let (at, command) = named(&cli, &arguments);
+    let Some(first) = arguments.get(1).and_then(|first| first.to_str()).filter(|_| at > 0) else {
+        return Ok(arguments);
+    };
+    let runs = at == 1 && matches!(first, "server" | "agent");
+    if !runs && first != "server" && !ADMIN_COMMANDS.contains(&first) {
         return Ok(arguments);
     }
-    let own = flag_names(command);
     let (path, explicit) = config_path(&arguments);
     let files = files(&path, explicit)?;
+    // Whoever has a kubeconfig of their own need not be allowed to read it: it may hold a token.
+    if !runs && !explicit && files.iter().any(|file| is_private(file)) {
+        return Ok(arguments);
+    }
     let settings = merged(&files)?;
-    let given = given_flags(&arguments);
-    let mut expanded: Vec<OsString> = arguments[..2].to_vec();
-    for (key, (value, file)) in settings {
-        if given.contains(&key) || !own.contains(&key) {
+    let own: Vec<&str> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
+    // What a server and an agent share is a key for both: one file may describe every machine of a cluster.
+    let mut pairs: Vec<(&str, &str)> = match runs {
+        true => own.iter().filter(|flag| **flag != "config").map(|flag| (*flag, *flag)).collect(),
+        false => PLACES.into_iter().filter(|(_, flag)| own.contains(flag)).collect(),
+    };
+    pairs.sort_unstable();
+    let mut taken = given_flags(&arguments);
+    let mut expanded: Vec<OsString> = arguments[..=at].to_vec();
+    for (key, flag) in pairs {
+        let Some((value, file)) = settings.get(key).filter(|_| !taken.iter().any(|taken| taken == flag)) else {
+            continue;
+        };
+        expanded.extend(flags(flag, value).with_context(|| file.display().to_string())?);
+        taken.push(flag.to_owned());
+    }
+    expanded.extend_from_slice(&arguments[at + 1..]);
+    Ok(expanded)
+}
+
+/// What the configuration file of this machine has for a key, for programs that are only passed through to.
+pub fn value_of(key: &str) -> Option<String> {
+    let (path, explicit) = config_path(&[]);
+    let settings = merged(&files(&path, explicit).ok()?).ok()?;
+    settings.get(key)?.0.as_str().map(str::to_owned)
+}
+
+fn is_private(file: &Path) -> bool {
+    std::fs::File::open(file).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// The command that a line names, the innermost, and where in the line it does so.
+fn named<'a>(cli: &'a Command, arguments: &[OsString]) -> (usize, &'a Command) {
+    let (mut at, mut command, mut is_value) = (0, cli, false);
+    for (index, argument) in arguments.iter().enumerate().skip(1) {
+        let text = argument.to_str().unwrap_or("");
+        if std::mem::take(&mut is_value) {
             continue;
         }
-        expanded.extend(flags(&key, &value).with_context(|| file.display().to_string())?);
+        if text == "--" {
+            break;
+        }
+        if text.starts_with('-') {
+            is_value = takes_next(command, text);
+        } else if let Some(inner) = command.find_subcommand(text) {
+            (at, command) = (index, inner);
+        }
     }
-    expanded.extend_from_slice(&arguments[2..]);
-    Ok(expanded)
+    (at, command)
+}
+
+/// Whether what follows this flag is its value.
+fn takes_next(command: &Command, flag: &str) -> bool {
+    let is_meant = |known: &&Arg| match flag.strip_prefix("--") {
+        Some(long) => {
+            known.get_long() == Some(long) || known.get_all_aliases().is_some_and(|aliases| aliases.contains(&long))
+        }
+        None => flag.len() == 2 && known.get_short() == flag.chars().nth(1),
+    };
+    command.get_arguments().find(is_meant).is_some_and(|known| known.get_action().takes_values())
 }
 
 fn config_path(arguments: &[OsString]) -> (PathBuf, bool) {
@@ -115,18 +185,12 @@ fn list(value: Value) -> Vec<Value> {
     }
 }
 
-/// The flags of a command, without the one that names the file.
-fn flag_names(command: &str) -> Vec<String> {
-    let cli = Cli::command();
-    let found = cli.find_subcommand(command);
-    let names = found.into_iter().flat_map(|command| command.get_arguments().filter_map(|a| a.get_long()));
-    names.filter(|name| *name != "config").map(str::to_owned).collect()
-}
-
 /// Refuses a key that is a flag of no command, and names the nearest one.
 fn known(key: &str) -> anyhow::Result<()> {
-    let names: Vec<String> = COMMANDS.iter().flat_map(|command| flag_names(command)).collect();
-    if names.iter().any(|name| name == key) {
+    let cli = Cli::command();
+    let flags = COMMANDS.iter().filter_map(|command| cli.find_subcommand(command)).flat_map(Command::get_arguments);
+    let names: Vec<&str> = flags.filter_map(Arg::get_long).filter(|name| *name != "config").collect();
+    if names.contains(&key) {
         return Ok(());
     }
     let nearest = names.iter().min_by_key(|name| distance(name, key)).filter(|name| distance(name, key) <= 4);
@@ -161,6 +225,7 @@ fn given_flags(arguments: &[OsString]) -> Vec<String> {
             "-o" => Some("write-kubeconfig".to_owned()),
             "-s" => Some("server".to_owned()),
             "-t" => Some("token".to_owned()),
+            "--dir" => Some("snapshot-dir".to_owned()),
             text => long(text),
         })
         .collect()
@@ -180,6 +245,8 @@ fn flags(key: &str, value: &Value) -> anyhow::Result<Vec<OsString>> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     fn expand_with(files: &[(&str, &str)], extra: &[&str]) -> anyhow::Result<Vec<String>> {
@@ -190,7 +257,7 @@ mod tests {
         }
         let config = format!("--config={}", dir.path().join("config.yaml").display());
         let (command, extra) = match extra.split_first() {
-            Some((command, rest)) if COMMANDS.contains(command) => (*command, rest),
+            Some((command, rest)) if COMMANDS.contains(command) || ADMIN_COMMANDS.contains(command) => (*command, rest),
             _ => ("server", extra),
         };
         let mut arguments = vec!["coracle", command, config.as_str()];
@@ -248,8 +315,37 @@ mod tests {
     fn snapshots_are_looked_for_where_the_server_keeps_them() {
         let file = "data-dir: /x\nsnapshot-dir: /y\ncluster-cidr: 10.9.0.0/16\nsnapshot-retention: 3\n";
         let expanded = expand_with(&[("config.yaml", file)], &["snapshot", "prune"]).expect("it is good");
-        let at = |text: &str| expanded.iter().position(|argument| argument == text);
-        assert!(at("--data-dir=/x") < at("prune") && at("--snapshot-dir=/y").is_some(), "{expanded:?}");
-        assert!(!expanded.iter().any(|argument| argument.contains("cidr") || argument.contains("retention")));
+        assert_eq!(expanded, ["prune", "--data-dir=/x", "--snapshot-dir=/y"]);
+        let expanded = expand_with(&[("config.yaml", file)], &["snapshot", "--dir", "/z", "ls"]).expect("it is good");
+        assert_eq!(expanded, ["--dir", "/z", "ls", "--data-dir=/x"]);
+    }
+
+    #[test]
+    fn commands_for_administrators_know_where_things_are() {
+        let file = "data-dir: /x\nsnapshot-dir: /y\nwrite-kubeconfig: /k\ncluster-cidr: 10.9.0.0/16\ntoken: t\n";
+        let cases: &[(&[&str], &[&str])] = &[
+            (&["status"], &["--kubeconfig=/k"]),
+            (&["status", "--kubeconfig", "/own"], &["--kubeconfig", "/own"]),
+            (&["store", "status", "-o", "json"], &["status", "--kubeconfig=/k", "-o", "json"]),
+            (&["store", "verify"], &["verify", "--data-dir=/x", "--snapshot-dir=/y"]),
+            (&["store", "verify", "-d", "/z"], &["verify", "--snapshot-dir=/y", "-d", "/z"]),
+            (&["token", "create"], &["create", "--kubeconfig=/k"]),
+            (&["token", "rotate"], &["rotate", "--data-dir=/x", "--kubeconfig=/k"]),
+            (&["server", "remove", "s2"], &["remove", "--kubeconfig=/k", "s2"]),
+            (&["check-config"], &["--data-dir=/x"]),
+            (&["server", "--node-name", "remove"], &["--cluster-cidr=10.9.0.0/16", "--data-dir=/x"]),
+        ];
+        for (given, expected) in cases {
+            let expanded = expand_with(&[("config.yaml", file)], given).expect("the file is good");
+            match given.get(2) {
+                Some(&"remove") => {
+                    assert!(expected.iter().all(|flag| expanded.iter().any(|it| it == flag)), "{expanded:?}")
+                }
+                _ => assert_eq!(expanded, *expected, "{given:?}"),
+            }
+            let mut line = vec!["coracle".to_owned(), given[0].to_owned()];
+            line.extend(expanded);
+            Cli::try_parse_from(line).unwrap_or_else(|error| panic!("{given:?}: {error}"));
+        }
     }
 }

@@ -252,6 +252,9 @@ pub struct Passthrough {
 
 #[derive(Clone, Debug, Args)]
 pub struct CheckOptions {
+    /// Configuration file; it names the folder [default: /etc/coracle/config.yaml if it exists]
+    #[arg(long, short = 'c', value_name = "FILE", env = "CORACLE_CONFIG_FILE")]
+    pub config: Option<PathBuf>,
     /// Folder that is to hold all state
     #[arg(long, short = 'd', value_name = "DIR", default_value = "/var/lib/coracle")]
     pub data_dir: PathBuf,

@@ -20,7 +20,9 @@ use crate::status;
 pub async fn run(command: StoreCommand) -> anyhow::Result<()> {
     match command {
         StoreCommand::Status { admin, output } => show(&admin, output).await,
-        StoreCommand::Verify { data_dir, output } => verify(&data_dir, output),
+        StoreCommand::Verify { data_dir, snapshot_dir, output, .. } => {
+            verify(&data_dir, snapshot_dir.as_deref(), output)
+        }
     }
 }
 
@@ -144,13 +146,13 @@ fn size(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
 }
 
-fn verify(data_dir: &Path, output: Form) -> anyhow::Result<()> {
+fn verify(data_dir: &Path, snapshot_dir: Option<&Path>, output: Form) -> anyhow::Result<()> {
     let db = data_dir.join("server/db");
     if !db.exists() {
         bail!("--data-dir {} holds no server's store", data_dir.display());
     }
     let mut files = storage::verify(&db)?;
-    files.extend(snapshots(&crate::snapshots::folder_of(data_dir, None))?);
+    files.extend(snapshots(&crate::snapshots::folder_of(data_dir, snapshot_dir))?);
     match output {
         Form::Table => print!("{}", listing(&files)),
         Form::Json => println!("{}", serde_json::to_string_pretty(&files_value(&files))?),

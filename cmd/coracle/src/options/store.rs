@@ -35,9 +35,15 @@ pub enum StoreCommand {
     },
     /// Read the whole store of a stopped server and compare it with its checksums; changes nothing
     Verify {
+        /// Configuration file of the server, which names its folders [default: /etc/coracle/config.yaml if it exists]
+        #[arg(long, short = 'c', value_name = "FILE", env = "CORACLE_CONFIG_FILE")]
+        config: Option<PathBuf>,
         /// Folder that holds all state
         #[arg(long, short = 'd', value_name = "DIR", env = "CORACLE_DATA_DIR", default_value = "/var/lib/coracle")]
         data_dir: PathBuf,
+        /// Folder of snapshots [default: snapshots in --data-dir]
+        #[arg(long, value_name = "DIR")]
+        snapshot_dir: Option<PathBuf>,
         /// How to print it
         #[arg(long, short = 'o', value_enum, default_value_t, value_name = "FORMAT")]
         output: Form,
