@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Layer of each crate, as in `pkg/README.md`. A crate may depend only on crates of lower layers.
 const LAYERS: &[(u8, &[&str])] = &[
-    (0, &["apimachinery", "component-base", "mvcc", "cri", "pki", "netlink"]),
+    (0, &["apimachinery", "component-base", "mvcc", "cri", "pki", "netlink", "cel"]),
     (1, &["apis", "raft"]),
     (2, &["storage", "auth", "admission", "client"]),
     (3, &["registry", "backup", "controller", "scheduler", "kubelet", "proxy", "dns", "cni", "overlay"]),
