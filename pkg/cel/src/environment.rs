@@ -1,9 +1,9 @@
 //! What an expression can name: variables, types, and the fields of objects.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use crate::functions::{self, Overload};
+use crate::functions::{self, Functions, Overload};
 use crate::types::Type;
 
 /// Fields of an object type and their types, in the notation of [`Type::read`].
@@ -53,6 +53,8 @@ pub struct Environment {
     own: Vec<(String, Type)>,
     /// There are types of objects and of patches.
     patches: bool,
+    /// Functions besides those that all expressions have.
+    functions: Option<&'static LazyLock<Functions>>,
 }
 
 /// What is known of a field.
@@ -86,13 +88,18 @@ impl Environment {
 
     pub(crate) fn with_patches(mut self) -> Self {
         self.patches = true;
+        self.with_functions(&functions::PATCHES)
+    }
+
+    pub(crate) fn with_functions(mut self, functions: &'static LazyLock<Functions>) -> Self {
+        self.functions = Some(functions);
         self
     }
 
-    /// Adds a field of `variables`.
-    pub fn add_variable(&mut self, name: &str, of: Type) {
+    /// Adds a field of `variables`. As upstream has it, types that are not CEL's own are not kept.
+    pub fn add_variable(&mut self, name: &str, of: &Type) {
         self.own.retain(|(known, _)| known != name);
-        self.own.push((name.to_owned(), of));
+        self.own.push((name.to_owned(), of.simplified()));
     }
 
     /// The type of a variable, or of a type.
@@ -137,7 +144,7 @@ impl Environment {
 
     /// The ways to call a function.
     pub(crate) fn function(&self, name: &str) -> Option<&'static [Overload]> {
-        let special = if self.patches { functions::PATCHES.get(name) } else { None };
-        functions::COMMON.get(name).or(special).map(Vec::as_slice)
+        let own = || self.functions.and_then(|functions| functions.get(name));
+        functions::COMMON.get(name).or_else(own).map(Vec::as_slice)
     }
 }

@@ -1,6 +1,7 @@
 //! What expressions in the fields of Kubernetes' kinds can name.
 
 use crate::environment::{Environment, Fields};
+use crate::functions;
 
 /// Types of what admission tells of a request.
 const ADMISSION: &[(&str, Fields)] = &[
@@ -116,7 +117,7 @@ impl Admission {
 /// What selectors of devices can name.
 #[must_use]
 pub fn device() -> Environment {
-    Environment::new(&[("device", "Device")], &[DEVICE])
+    Environment::new(&[("device", "Device")], &[DEVICE]).with_functions(&functions::DEVICES)
 }
 
 /// What rules in schemas of custom resources can name. Which type `self` has is not looked at.

@@ -168,6 +168,16 @@ impl Type {
         count(self, PARTS_MAX).is_none()
     }
 
+    /// The type with `dyn` for all that is not one of CEL's plain types.
+    pub(crate) fn simplified(&self) -> Self {
+        match self {
+            Self::List(item) => Self::list(item.simplified()),
+            Self::Map(entry) => Self::map(entry.0.simplified(), entry.1.simplified()),
+            Self::Optional(_) | Self::Type(_) | Self::Opaque(_) | Self::Object(_) | Self::Error => Self::Dyn,
+            _ => self.clone(),
+        }
+    }
+
     pub(crate) fn is_dyn(&self) -> bool {
         matches!(self, Self::Dyn | Self::Any)
     }

@@ -4,6 +4,7 @@ use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{is_path_segment_name, is_qualified_name};
 use serde_json::{Map, Value, json};
 
+use super::expressions;
 use crate::check;
 use crate::tree::{Fill, Tree};
 
@@ -108,16 +109,19 @@ fn resource_names(errors: &mut ErrorList, at: &Path, rule: &Value) {
     }
 }
 
-/// At most 64 CEL conditions with names of their own.
-pub fn conditions(errors: &mut ErrorList, at: &Path, conditions: &[Value]) {
+/// At most 64 CEL conditions with names of their own; `params`: they can name parameters.
+pub fn conditions(errors: &mut ErrorList, at: &Path, conditions: &[Value], params: bool) {
     const MAX: usize = 64;
     if conditions.len() > MAX {
         errors.push(Error::too_many(at, conditions.len(), MAX));
     }
     for (i, condition) in conditions.iter().enumerate() {
         let at = at.index(i);
-        if condition.text("expression").trim().is_empty() {
+        let expression = condition.text("expression");
+        if expression.trim().is_empty() {
             errors.push(Error::required(&at.child("expression"), ""));
+        } else {
+            expressions::condition(errors, &at.child("expression"), expression, params);
         }
         check::required_text(errors, &at, condition, "name", is_qualified_name);
         let name = condition.text("name");

@@ -1,6 +1,7 @@
 //! Rows of `admissionregistration.k8s.io`: policies, their bindings, and webhook configurations.
 
 mod binding;
+mod expressions;
 mod matching;
 mod policy;
 mod webhook;

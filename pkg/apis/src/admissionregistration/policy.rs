@@ -1,11 +1,11 @@
-//! ValidatingAdmissionPolicies and MutatingAdmissionPolicies. Whether their CEL compiles is not checked here.
+//! ValidatingAdmissionPolicies and MutatingAdmissionPolicies.
 
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{is_dns1035_label, is_dns1123_subdomain, is_qualified_name};
 use apimachinery::{Object, meta::ObjectExt};
 use serde_json::Value;
 
-use super::matching;
+use super::{expressions, matching};
 use crate::tree::{Fill, Tree, spec_mut};
 use crate::{check, conditions};
 
@@ -17,7 +17,7 @@ pub fn default(policy: &mut Object) {
     }
 }
 
-/// `old` is the policy before an update: match conditions of an unchanged spec are not looked at again.
+/// `old` is the policy before an update: expressions of an unchanged spec are not looked at again.
 pub fn validate(policy: &Object, old: Option<&Object>) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), policy.field("spec"));
@@ -34,19 +34,26 @@ pub fn validate(policy: &Object, old: Option<&Object>) -> ErrorList {
             errors.push(Error::required(&constraints_at.child("resourceRules"), ""));
         }
     }
-    if old.is_none_or(|old| old.field("spec") != spec) {
-        matching::conditions(&mut errors, &at.child("matchConditions"), spec.list("matchConditions"));
+    let (is_new, is_validating) =
+        (old.is_none_or(|old| old.field("spec") != spec), policy.kind() == "ValidatingAdmissionPolicy");
+    if is_new {
+        let (at, params) = (at.child("matchConditions"), spec.has("paramKind"));
+        matching::conditions(&mut errors, &at, spec.list("matchConditions"), params);
     }
+    let mut cel = is_new.then(|| expressions::Policy::new(spec, !is_validating));
     for (i, variable) in spec.list("variables").iter().enumerate() {
-        validate_variable(&mut errors, &at.child("variables").index(i), variable);
+        validate_variable(&mut errors, &at.child("variables").index(i), variable, cel.as_mut());
     }
-    if policy.kind() == "ValidatingAdmissionPolicy" {
-        validations(&mut errors, &at, spec, policy.name());
+    if is_validating {
+        validations(&mut errors, &at, policy, cel.as_ref());
     } else {
-        mutations(&mut errors, &at, spec);
+        mutations(&mut errors, &at, spec, cel.as_ref());
     }
     errors
 }
+
+/// What compiles expressions; `None` where they are not looked at.
+type Cel<'a> = Option<&'a expressions::Policy>;
 
 fn parameter_kind(errors: &mut ErrorList, at: &Path, parameters: &Value) {
     let (path, text) = (at.child("apiVersion"), parameters.text("apiVersion"));
@@ -80,49 +87,23 @@ fn parameter_kind(errors: &mut ErrorList, at: &Path, parameters: &Value) {
     }
 }
 
-/// Words that CEL keeps for itself.
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "namespace",
-    "null",
-    "package",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];
-
-fn is_identifier(name: &str) -> bool {
-    let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.starts_with(starts) && name.chars().all(|c| starts(c) || c.is_ascii_digit()) && !RESERVED.contains(&name)
-}
-
-fn validate_variable(errors: &mut ErrorList, at: &Path, variable: &Value) {
+fn validate_variable(errors: &mut ErrorList, at: &Path, variable: &Value, compiler: Option<&mut expressions::Policy>) {
     let name = variable.text("name");
     if name.trim().is_empty() {
         errors.push(Error::required(&at.child("name"), "name is not specified"));
-    } else if !is_identifier(name) {
+    } else if !cel::is_identifier(name) {
         errors.push(Error::invalid(&at.child("name"), name, "name is not a valid CEL identifier"));
     }
-    if variable.text("expression").trim().is_empty() {
-        errors.push(Error::required(&at.child("expression"), "expression is not specified"));
+    let (at, expression) = (at.child("expression"), variable.text("expression"));
+    if expression.trim().is_empty() {
+        errors.push(Error::required(&at, "expression is not specified"));
+    } else if let Some(compiler) = compiler {
+        compiler.variable(errors, &at, name, expression);
     }
 }
 
-fn validations(errors: &mut ErrorList, at: &Path, spec: &Value, policy: &str) {
+fn validations(errors: &mut ErrorList, at: &Path, policy: &Object, cel: Cel<'_>) {
+    let spec = policy.field("spec");
     let (rules, notes) = (spec.list("validations"), spec.list("auditAnnotations"));
     if rules.is_empty() && notes.is_empty() {
         for field in ["validations", "auditAnnotations"] {
@@ -131,19 +112,24 @@ fn validations(errors: &mut ErrorList, at: &Path, spec: &Value, policy: &str) {
         }
     }
     for (i, rule) in rules.iter().enumerate() {
-        validation(errors, &at.child("validations").index(i), rule);
+        validation(errors, &at.child("validations").index(i), rule, cel);
     }
-    audit_annotations(errors, &at.child("auditAnnotations"), spec, policy);
+    audit_annotations(errors, &at.child("auditAnnotations"), policy, cel);
 }
 
-fn validation(errors: &mut ErrorList, at: &Path, rule: &Value) {
+fn validation(errors: &mut ErrorList, at: &Path, rule: &Value, cel: Cel<'_>) {
     const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
-    if rule.text("expression").trim().is_empty() {
+    let expression = rule.text("expression");
+    if expression.trim().is_empty() {
         errors.push(Error::required(&at.child("expression"), "expression is not specified"));
+    } else if let Some(cel) = cel {
+        cel.validation(errors, &at.child("expression"), expression);
     }
     let expression = rule.text("messageExpression");
     if !expression.is_empty() && expression.trim().is_empty() {
         errors.push(Error::invalid(&at.child("messageExpression"), expression, "must be non-empty if specified"));
+    } else if let (false, Some(cel)) = (expression.is_empty(), cel) {
+        cel.message(errors, &at.child("messageExpression"), expression);
     }
     let message = rule.text("message");
     if !message.is_empty() && message.trim().is_empty() {
@@ -154,9 +140,10 @@ fn validation(errors: &mut ErrorList, at: &Path, rule: &Value) {
     check::optional_choice(errors, at, rule, "reason", REASONS);
 }
 
-fn audit_annotations(errors: &mut ErrorList, at: &Path, spec: &Value, policy: &str) {
+fn audit_annotations(errors: &mut ErrorList, at: &Path, policy: &Object, cel: Cel<'_>) {
     const COUNT_MAX: usize = 20;
     const EXPRESSION_MAX: usize = 5 * 1024;
+    let (name, spec) = (policy.name(), policy.field("spec"));
     let list = spec.list("auditAnnotations");
     if list.len() > COUNT_MAX {
         let why = format!("must not have more than {COUNT_MAX} auditAnnotations");
@@ -165,17 +152,20 @@ fn audit_annotations(errors: &mut ErrorList, at: &Path, spec: &Value, policy: &s
     for (i, annotation) in list.iter().enumerate() {
         let at = at.index(i);
         let key = annotation.text("key");
-        if policy.is_empty() {
+        if name.is_empty() {
             errors.push(Error::invalid(&at.child("key"), key, "requires metadata.name be non-empty"));
         } else {
-            check::text(errors, &at, "key", &format!("{policy}/{key}"), is_qualified_name);
+            check::text(errors, &at, "key", &format!("{name}/{key}"), is_qualified_name);
         }
-        let expression = annotation.text("valueExpression").trim();
+        let written = annotation.text("valueExpression");
+        let expression = written.trim();
         if expression.is_empty() {
             errors.push(Error::required(&at.child("valueExpression"), "valueExpression is not specified"));
         } else if expression.len() > EXPRESSION_MAX {
             let why = format!("must not exceed {EXPRESSION_MAX} bytes in length");
             errors.push(Error::required(&at.child("valueExpression"), why));
+        } else if let Some(cel) = cel {
+            cel.annotation(errors, &at.child("valueExpression"), written);
         }
         if list[..i].iter().any(|a| a.text("key") == key) {
             errors.push(Error::duplicate(&at.child("key"), key));
@@ -183,28 +173,31 @@ fn audit_annotations(errors: &mut ErrorList, at: &Path, spec: &Value, policy: &s
     }
 }
 
-fn mutations(errors: &mut ErrorList, at: &Path, spec: &Value) {
+fn mutations(errors: &mut ErrorList, at: &Path, spec: &Value, cel: Cel<'_>) {
     let list = spec.list("mutations");
     if list.is_empty() {
         errors.push(Error::required(&at.child("mutations"), "mutations must contain at least one item"));
     }
     for (i, mutation) in list.iter().enumerate() {
-        validate_mutation(errors, &at.child("mutations").index(i), mutation);
+        validate_mutation(errors, &at.child("mutations").index(i), mutation, cel);
     }
     check::choice(errors, at, spec, "reinvocationPolicy", &["IfNeeded", "Never"]);
 }
 
-fn validate_mutation(errors: &mut ErrorList, at: &Path, mutation: &Value) {
+fn validate_mutation(errors: &mut ErrorList, at: &Path, mutation: &Value, cel: Cel<'_>) {
     let kind = mutation.text("patchType");
     let (wanted, other) = match kind {
         "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
         "JSONPatch" => ("jsonPatch", "applyConfiguration"),
         _ => return check::choice(errors, at, mutation, "patchType", &["ApplyConfiguration", "JSONPatch"]),
     };
+    let (expression_at, expression) = (at.child(wanted).child("expression"), mutation.field(wanted).text("expression"));
     if !mutation.has(wanted) {
         errors.push(Error::required(&at.child(wanted), format!("must be specified when patchType is {kind}")));
-    } else if mutation.field(wanted).text("expression").trim().is_empty() {
-        errors.push(Error::required(&at.child(wanted).child("expression"), "expression is not specified"));
+    } else if expression.trim().is_empty() {
+        errors.push(Error::required(&expression_at, "expression is not specified"));
+    } else if let Some(cel) = cel {
+        cel.mutation(errors, &expression_at, kind, expression);
     }
     if mutation.has(other) {
         let value = format!("{{{other}}}");

@@ -64,7 +64,7 @@ pub fn validate(configuration: &Object, old: Option<&Object>) -> ErrorList {
         let at = Path::new("webhooks").index(i);
         one_webhook(&mut errors, &at, webhook, rules);
         if new_conditions {
-            matching::conditions(&mut errors, &at.child("matchConditions"), webhook.list("matchConditions"));
+            matching::conditions(&mut errors, &at.child("matchConditions"), webhook.list("matchConditions"), false);
         }
         review_versions(&mut errors, &at.child("admissionReviewVersions"), webhook, rules);
         let name = webhook.text("name");

@@ -89,14 +89,15 @@ fn validate(definition: &Object, old: Option<&Object>) -> ErrorList {
     }
     group(&mut errors, &at.child("group"), spec.text("group"));
     check::choice(&mut errors, &at, spec, "scope", &["Cluster", "Namespaced"]);
-    versions(&mut errors, &at, spec);
+    let old_spec = old.map(|old| old.field("spec"));
+    versions(&mut errors, &at, spec, old_spec);
     for field in ["plural", "singular", "kind", "listKind"] {
         check::required(&mut errors, &names_at, spec.field("names"), field);
     }
     names(&mut errors, &names_at, spec.field("names"));
-    version::common(&mut errors, &at, spec);
+    version::common(&mut errors, &at, spec, old_spec);
     if spec.has("conversion") {
-        let old = old.map(|old| old.field("spec").field("conversion"));
+        let old = old_spec.map(|old| old.field("conversion"));
         conversion(&mut errors, &at.child("conversion"), spec.field("conversion"), old);
     }
     if let Some(old) = old {
@@ -139,7 +140,7 @@ fn label(errors: &mut ErrorList, at: &Path, text: &str) {
     }
 }
 
-fn versions(errors: &mut ErrorList, at: &Path, spec: &Value) {
+fn versions(errors: &mut ErrorList, at: &Path, spec: &Value, old: Option<&Value>) {
     let (list, list_at) = (spec.list("versions"), at.child("versions"));
     for (i, version) in list.iter().enumerate() {
         if !version.field("schema").has("openAPIV3Schema") {
@@ -150,7 +151,7 @@ fn versions(errors: &mut ErrorList, at: &Path, spec: &Value) {
     for (i, version) in list.iter().enumerate() {
         let at = list_at.index(i);
         label(errors, &at.child("name"), version.text("name"));
-        version::validate(errors, &at, version, spec);
+        version::validate(errors, &at, version, spec, old);
     }
     let mut refuse = |why: &str| errors.push(Error::invalid(&list_at, spec.field("versions").clone(), why));
     let repeats = |i: usize| list[..i].iter().any(|v| v.text("name") == list[i].text("name"));

@@ -2,6 +2,7 @@
 
 mod defaults;
 mod definition;
+mod expressions;
 mod format;
 mod path;
 mod schema;

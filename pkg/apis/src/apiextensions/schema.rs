@@ -1,5 +1,5 @@
 //! Schemas of custom resources: the rules that make them structural. Rules that hold for every schema are in
-//! `standard`, those for defaults in `defaults`; whether CEL compiles is not checked here.
+//! `standard`, those for defaults in `defaults`.
 
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
@@ -8,8 +8,8 @@ use super::defaults;
 use super::standard::{Where, standard};
 use crate::tree::Tree;
 
-/// Checks `validation.openAPIV3Schema`; `has_status`: the status is an endpoint of its own.
-pub fn validate(errors: &mut ErrorList, at: &Path, validation: &Value, has_status: bool) {
+/// Checks `validation.openAPIV3Schema`; `has_status`: the status is an endpoint of its own; `is_new`: CEL is compiled.
+pub fn validate(errors: &mut ErrorList, at: &Path, validation: &Value, has_status: bool, is_new: bool) {
     let schema = validation.field("openAPIV3Schema");
     if schema.is_null() {
         return;
@@ -27,7 +27,7 @@ pub fn validate(errors: &mut ErrorList, at: &Path, validation: &Value, has_statu
     if errors.len() == before {
         defaults::validate(errors, &at, schema, defaults::Place::ROOT);
     }
-    standard(errors, &at, schema, Where::ROOT);
+    standard(errors, &at, schema, Where::root(is_new));
 }
 
 /// What may stand at the root when `status` is taken out of the schema; upstream's words for the fields, and ours.

@@ -4,6 +4,7 @@
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use super::expressions;
 use super::path::{self, Brackets};
 use super::schema::{EMBEDDED, PRESERVE};
 use crate::tree::Tree;
@@ -16,10 +17,15 @@ pub struct Where {
     in_meta: bool,
     /// Why defaults are not allowed here.
     no_default: Option<&'static str>,
+    /// Expressions are new, and not inside of an alternative.
+    compile: bool,
 }
 
 impl Where {
-    pub const ROOT: Self = Self { root: true, in_meta: false, no_default: None };
+    /// `compile`: expressions are new.
+    pub const fn root(compile: bool) -> Self {
+        Self { root: true, in_meta: false, no_default: None, compile }
+    }
 }
 
 /// Fields of OpenAPI that Kubernetes does not have.
@@ -68,7 +74,11 @@ pub fn standard(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where)
     list_type(errors, at, schema);
     no_null_items(errors, at, schema);
     for (i, rule) in schema.list("x-kubernetes-validations").iter().enumerate() {
-        validation_rule(errors, &at.child("x-kubernetes-validations").index(i), schema, rule);
+        let at = at.child("x-kubernetes-validations").index(i);
+        validation_rule(errors, &at, schema, rule);
+        if place.compile {
+            expressions::rule(errors, &at, rule);
+        }
     }
 }
 
@@ -102,12 +112,13 @@ fn inner(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where) {
         }
         standard(errors, &at.child("properties").key(name), property, below);
     }
+    let alternative = Where { compile: false, ..below };
     if schema.has("not") {
-        standard(errors, &at.child("not"), schema.field("not"), below);
+        standard(errors, &at.child("not"), schema.field("not"), alternative);
     }
     for junctor in ["allOf", "oneOf", "anyOf"] {
         for (i, nested) in schema.list(junctor).iter().enumerate() {
-            standard(errors, &at.child(junctor).index(i), nested, below);
+            standard(errors, &at.child(junctor).index(i), nested, alternative);
         }
     }
     if schema.field("items").is_object() {

@@ -18,12 +18,18 @@ fn shared<'a>(spec: &'a Value, field: &str) -> &'a Value {
     if versions.iter().all(|v| v.field(field) == first) { first } else { &Value::Null }
 }
 
-/// What one version has for itself.
-pub fn validate(errors: &mut ErrorList, at: &Path, version: &Value, spec: &Value) {
+/// A schema that no version of the definition had before an update.
+fn is_new(schema: &Value, old: Option<&Value>) -> bool {
+    old.is_none_or(|old| old.list("versions").iter().all(|version| version.field("schema") != schema))
+}
+
+/// What one version has for itself; `old` is the spec before an update.
+pub fn validate(errors: &mut ErrorList, at: &Path, version: &Value, spec: &Value, old: Option<&Value>) {
     deprecation(errors, &at.child("deprecationWarning"), version);
     let own = |field: &str| if shared(spec, field).is_null() { version.field(field) } else { &Value::Null };
     let subresources = version.field("subresources");
-    schema::validate(errors, &at.child("schema"), own("schema"), subresources.has("status"));
+    let schema = own("schema");
+    schema::validate(errors, &at.child("schema"), schema, subresources.has("status"), is_new(schema, old));
     scale(errors, &at.child("subresources").child("scale"), own("subresources"));
     columns(errors, &at.child("additionalPrinterColumns"), own("additionalPrinterColumns"));
     if shared(spec, "selectableFields").is_null() {
@@ -34,9 +40,10 @@ pub fn validate(errors: &mut ErrorList, at: &Path, version: &Value, spec: &Value
 }
 
 /// What all versions have in common.
-pub fn common(errors: &mut ErrorList, at: &Path, spec: &Value) {
+pub fn common(errors: &mut ErrorList, at: &Path, spec: &Value, old: Option<&Value>) {
     let has_status = spec.list("versions").iter().any(|v| v.field("subresources").has("status"));
-    schema::validate(errors, &at.child("validation"), shared(spec, "schema"), has_status);
+    let schema = shared(spec, "schema");
+    schema::validate(errors, &at.child("validation"), schema, has_status, is_new(schema, old));
     scale(errors, &at.child("subresources").child("scale"), shared(spec, "subresources"));
     columns(errors, &at.child("additionalPrinterColumns"), shared(spec, "additionalPrinterColumns"));
     if let (false, Some(first)) = (shared(spec, "selectableFields").is_null(), spec.list("versions").first()) {

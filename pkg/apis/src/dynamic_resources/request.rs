@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{is_dns1123_label, is_dns1123_subdomain};
+use cel::Type;
 use serde_json::{Map, Value};
 
 use super::taint::validate_toleration;
@@ -156,8 +157,18 @@ pub fn selectors(errors: &mut ErrorList, at: &Path, selectors: &[Value]) {
             errors.push(Error::required(&at.child("expression"), ""));
         } else if expression.len() > EXPRESSION_MAX {
             errors.push(Error::too_long(&at.child("expression"), EXPRESSION_MAX));
+        } else if let Err(why) = compile_selector(expression) {
+            errors.push(Error::invalid(&at.child("expression"), expression, why));
         }
     });
+}
+
+/// A selector says yes or no, or gives an attribute, whose type is known by the device alone.
+fn compile_selector(expression: &str) -> Result<(), String> {
+    match cel::kubernetes::device().compile_to(expression, &[])? {
+        Type::Bool | Type::Any | Type::Dyn => Ok(()),
+        other => Err(format!("must evaluate to bool or the unknown type, not {}", other.declared())),
+    }
 }
 
 fn validate_constraint(errors: &mut ErrorList, at: &Path, constraint: &Value) {

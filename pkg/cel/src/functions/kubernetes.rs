@@ -120,3 +120,6 @@ pub const TABLE: &[Row] = &[
 ];
 
 pub const PATCHES: &[Row] = &[("jsonpatch.escapeKey", &["(string) -> string"])];
+
+/// An attribute of a device has one value or several.
+pub const DEVICES: &[Row] = &[("includes", &["A.(B) -> bool"])];

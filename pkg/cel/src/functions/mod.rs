@@ -65,6 +65,9 @@ pub static COMMON: LazyLock<Functions> =
 /// What expressions that make JSON patches can call besides.
 pub static PATCHES: LazyLock<Functions> = LazyLock::new(|| read(&[kubernetes::PATCHES]));
 
+/// What selectors of devices can call besides.
+pub static DEVICES: LazyLock<Functions> = LazyLock::new(|| read(&[kubernetes::DEVICES]));
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +76,7 @@ mod tests {
     fn all_tables_are_read() {
         let count = |functions: &Functions| functions.values().map(Vec::len).sum::<usize>();
         assert!(count(&COMMON) > 300, "{}", count(&COMMON));
-        assert_eq!(count(&PATCHES), 1);
+        assert_eq!((count(&PATCHES), count(&DEVICES)), (1, 1));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::issue::Issues;
 use crate::lexer::Lexer;
 use crate::token::{Kind as T, Set, Token};
 
+pub use build::is_identifier;
+
 use build::Node;
 use recovery::{Fault, Follow, Site};
 

@@ -6,7 +6,8 @@ use crate::{Environment, Type};
 
 fn admission() -> Environment {
     let mut environment = Admission { params: true, authorizer: true, variables: true, patches: true }.environment();
-    environment.add_variable("count", Type::Int);
+    environment.add_variable("count", &Type::Int);
+    environment.add_variable("size", &Type::list(Type::object("kubernetes.Quantity")));
     environment
 }
 
@@ -71,6 +72,8 @@ fn expressions_have_types() {
         ("namespaceObject.metadata.creationTimestamp", "timestamp"),
         ("request.options == null && namespaceObject != null && oldObject != null", "bool"),
         ("variables.count + 1", "int"),
+        ("variables.size[0] == 1", "bool"),
+        ("variables.size", "list(dyn)"),
         ("has(object.spec.a) && has(request.namespace)", "bool"),
         ("Object{spec: Object.spec{replicas: 3, ?a: object.?b}}", "Object"),
         ("[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c'), value: {'a': 1}}]", "list(JSONPatch)"),
@@ -160,6 +163,7 @@ fn variables_are_there_where_upstream_has_them() {
         "device.driver == 'a' && device.attributes['b'].c",
         "device.attributes['b'].c.matches('x') || device.attributes['b'].d.isLessThan(semver('1.0.0'))",
         "device.capacity['a'].memory.isGreaterThan(quantity('1Gi'))",
+        "device.attributes['b'].c.includes('x')",
         "cel.bind(a, device.attributes['b'], a.c && a.d == 'x')",
         "device.attributes['b'].?c.orValue(false)",
         "'b' in device.attributes && 'c' in device.attributes['b']",

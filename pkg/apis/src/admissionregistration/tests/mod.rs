@@ -1,3 +1,4 @@
+mod expressions;
 mod webhooks;
 
 use serde_json::{Value, json};
@@ -112,7 +113,7 @@ fn validating_policy_rules() {
         Value::from(many)
     );
     let conditions =
-        format!("spec.matchConditions = {}", Value::from(vec![json!({ "name": "a", "expression": "x" }); 65]));
+        format!("spec.matchConditions = {}", Value::from(vec![json!({ "name": "a", "expression": "true" }); 65]));
     let rules: Rules<'_> = &[
         ("", &[]),
         (
@@ -149,7 +150,7 @@ fn validating_policy_rules() {
             &["spec.matchConditions[0].expression: Required value", "spec.matchConditions[0].name: Required value"],
         ),
         (
-            "spec.matchConditions = [{\"name\":\"a\",\"expression\":\"x\"},{\"name\":\"a\",\"expression\":\"x\"}]",
+            "spec.matchConditions = [{\"name\":\"a\",\"expression\":\"true\"},{\"name\":\"a\",\"expression\":\"true\"}]",
             &["spec.matchConditions[1].name: Duplicate value: \"a\""],
         ),
         ("spec.variables = [{\"name\":\"a_1\",\"expression\":\"true\"}]", &[]),
@@ -161,7 +162,7 @@ fn validating_policy_rules() {
             ],
         ),
         (
-            "spec.variables = [{\"name\":\"if\",\"expression\":\"x\"}]",
+            "spec.variables = [{\"name\":\"if\",\"expression\":\"true\"}]",
             &["spec.variables[0].name: Invalid value: \"if\": name is not a valid CEL identifier"],
         ),
         ("spec.validations = []", &[&no_rules, &no_notes]),

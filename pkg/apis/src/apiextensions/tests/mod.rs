@@ -1,4 +1,5 @@
 mod defaults;
+mod expressions;
 mod schemas;
 
 use serde_json::{Value, json};

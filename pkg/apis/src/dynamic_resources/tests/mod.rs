@@ -1,5 +1,6 @@
 mod admin;
 mod devices;
+mod selectors;
 
 use serde_json::{Value, json};
 
