@@ -1,6 +1,7 @@
 //! What an expression can name: variables, types, and the fields of objects.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::functions::{self, Functions, Overload};
@@ -51,6 +52,8 @@ pub struct Environment {
     objects: Vec<(&'static str, Fields)>,
     /// Fields of `variables`.
     own: Vec<(String, Type)>,
+    /// Fields of objects that have a schema.
+    shapes: HashMap<String, HashMap<String, Type>>,
     /// There are types of objects and of patches.
     patches: bool,
     /// Functions besides those that all expressions have.
@@ -96,6 +99,18 @@ impl Environment {
         self
     }
 
+    /// Sets a variable, or changes its type.
+    pub fn set(&mut self, name: &'static str, of: Type) {
+        self.variables.retain(|(known, _)| *known != name);
+        self.variables.push((name, of));
+    }
+
+    /// Adds a type of objects; gives the type. Expressions cannot name it, so the name is for errors alone.
+    pub fn add_object(&mut self, name: &str, fields: HashMap<String, Type>) -> Type {
+        self.shapes.insert(name.to_owned(), fields);
+        Type::Object(Cow::Owned(name.to_owned()))
+    }
+
     /// Adds a field of `variables`. As upstream has it, types that are not CEL's own are not kept.
     pub fn add_variable(&mut self, name: &str, of: &Type) {
         self.own.retain(|(known, _)| known != name);
@@ -135,6 +150,9 @@ impl Environment {
                 ("JSONPatch", _) => None,
                 _ => Some(Type::Dyn),
             });
+        }
+        if let Some(fields) = self.shapes.get(object) {
+            return found(fields.get(name).cloned());
         }
         match self.objects.iter().find(|(known, _)| *known == object) {
             Some((_, fields)) => found(fields.iter().find(|(known, _)| *known == name).map(|(_, of)| read(of))),

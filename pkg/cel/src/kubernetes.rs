@@ -120,7 +120,7 @@ pub fn device() -> Environment {
     Environment::new(&[("device", "Device")], &[DEVICE]).with_functions(&functions::DEVICES)
 }
 
-/// What rules in schemas of custom resources can name. Which type `self` has is not looked at.
+/// What rules in schemas of custom resources can name; which types `self` and `oldSelf` have is up to the schema.
 #[must_use]
 pub fn schema() -> Environment {
     Environment::new(&[("self", "dyn"), ("oldSelf", "dyn")], &[])

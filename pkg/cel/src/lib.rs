@@ -20,7 +20,7 @@ mod types;
 
 pub use environment::Environment;
 pub use issue::Issues;
-pub use parser::is_identifier;
+pub use parser::{is_identifier, is_reserved};
 pub use types::Type;
 
 /// With no more levels than these, a thread's usual stack is enough by far.

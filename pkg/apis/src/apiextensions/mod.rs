@@ -2,6 +2,7 @@
 
 mod defaults;
 mod definition;
+mod expression_types;
 mod expressions;
 mod format;
 mod path;

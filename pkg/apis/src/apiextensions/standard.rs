@@ -74,11 +74,11 @@ pub fn standard(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where)
     list_type(errors, at, schema);
     no_null_items(errors, at, schema);
     for (i, rule) in schema.list("x-kubernetes-validations").iter().enumerate() {
-        let at = at.child("x-kubernetes-validations").index(i);
-        validation_rule(errors, &at, schema, rule);
-        if place.compile {
-            expressions::rule(errors, &at, rule);
-        }
+        validation_rule(errors, &at.child("x-kubernetes-validations").index(i), schema, rule);
+    }
+    if place.compile {
+        let is_resource = place.root || schema.flag(EMBEDDED);
+        expressions::rules(errors, &at.child("x-kubernetes-validations"), schema, is_resource);
     }
 }
 

@@ -27,12 +27,17 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
+/// Whether a text is a word that has a meaning of its own.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || matches!(name, "true" | "false" | "null" | "in")
+}
+
 /// Whether a text can be the name of a variable.
 #[must_use]
 pub fn is_identifier(name: &str) -> bool {
     let starts = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let is_word = name.starts_with(starts) && name.chars().all(|c| starts(c) || c.is_ascii_digit());
-    is_word && !RESERVED.contains(&name) && !matches!(name, "true" | "false" | "null" | "in")
+    name.starts_with(starts) && name.chars().all(|c| starts(c) || c.is_ascii_digit()) && !is_reserved(name)
 }
 
 /// An expression, and how many operators, fields and calls are inside each other in it.

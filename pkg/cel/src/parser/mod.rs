@@ -10,7 +10,7 @@ use crate::issue::Issues;
 use crate::lexer::Lexer;
 use crate::token::{Kind as T, Set, Token};
 
-pub use build::is_identifier;
+pub use build::{is_identifier, is_reserved};
 
 use build::Node;
 use recovery::{Fault, Follow, Site};
