@@ -50,10 +50,12 @@ pub(crate) async fn take_care(core: Arc<Core>, own: Option<(String, String)>, pa
         core,
         own,
         patience,
+        voted: false,
         announced: None,
         learners: BTreeMap::new(),
         joint_since: None,
         refused_since: None,
+        told_of_disk: false,
     };
     loop {
         let leads = state.core.leads();
@@ -61,6 +63,7 @@ pub(crate) async fn take_care(core: Arc<Core>, own: Option<(String, String)>, pa
             let mut since = state.core.leads_since.lock();
             *since = if leads { since.or_else(|| Some(Instant::now())) } else { None };
         }
+        state.look_for_itself();
         if leads {
             state.tend().await;
         } else {
@@ -82,6 +85,8 @@ struct State {
     core: Arc<Core>,
     own: Option<(String, String)>,
     patience: Patience,
+    /// Whether this member was one that votes.
+    voted: bool,
     /// When this member last tried to make its address known.
     announced: Option<Instant>,
     /// Since when this leader knows each learner.
@@ -89,21 +94,35 @@ struct State {
     joint_since: Option<Instant>,
     /// Since when the disk takes nothing new.
     refused_since: Option<Instant>,
+    /// That the disk takes nothing is said once.
+    told_of_disk: bool,
 }
 
 impl State {
+    /// Whoever sees its own removal does not ask for votes any more, and so is told by nobody else. Lists of members from
+    /// before it joined do not have it either.
+    fn look_for_itself(&mut self) {
+        self.voted |= self.core.votes();
+        if self.voted && self.core.listed().is_none() {
+            self.core.identity.note_removed();
+        }
+    }
+
     async fn tend(&mut self) {
         let members = self.core.members_here();
         if members.len() < 2 {
             return;
         }
         if self.disk_is_stuck() {
-            tracing::warn!("the disk does not take writes; handing the lead to another server");
+            if !std::mem::replace(&mut self.told_of_disk, true) {
+                tracing::warn!("the disk does not take writes; handing the lead to another server");
+            }
             // The next try comes after the same time: the others may be no better off.
             self.refused_since = None;
             hand_over(&self.core).await;
             return;
         }
+        self.told_of_disk &= self.refused_since.is_some();
         self.finish_half_done().await;
         let newest = members.iter().find(|member| member.leader).and_then(|member| member.matched).unwrap_or(0);
         self.learners.retain(|id, _| members.iter().any(|member| member.id == *id && !member.voter));

@@ -24,7 +24,7 @@ use crate::machine::Machine;
 use crate::peer::{Link, Links, wire};
 use crate::quota::Quota;
 use crate::rounds::Rounds;
-use crate::types::{PeerNode, TypeConfig};
+use crate::types::{LogId, PeerNode, TypeConfig};
 
 const PERMIT_BYTES: usize = 1024;
 /// A write or a change of members waits so long for a leader.
@@ -118,6 +118,22 @@ impl Core {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         metrics.membership_config.nodes().map(|(id, node)| (*id, node.clone())).collect()
+    }
+
+    /// The newest list of members that has this one in it, by its place in the log; agreed on or not.
+    pub(crate) fn listed(&self) -> Option<LogId> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let lists = [&metrics.membership_config, &metrics.committed_membership_config];
+        let with_own = lists.into_iter().filter(|list| list.membership().get_node(&self.identity.id()).is_some());
+        with_own.filter_map(|list| *list.log_id()).max()
+    }
+
+    /// Whether the members have agreed that this one votes.
+    pub(crate) fn votes(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.committed_membership_config.voter_ids().any(|id| id == self.identity.id())
     }
 
     /// Where the leader is, as far as this member knows.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::directory::{self, Marker};
+use crate::types::LogId;
 
 /// The member's and the cluster's numbers. The member's is chosen at its first start; the cluster's by its first member,
 /// and taken over by each that joins.
@@ -19,6 +20,8 @@ pub(crate) struct Identity {
     /// Where the cluster's number is kept.
     directory: Option<PathBuf>,
     standing: watch::Sender<Standing>,
+    /// The newest list of members, by its place in the log, that has this one in it.
+    listed: Mutex<Option<LogId>>,
 }
 
 /// What the others say of this member.
@@ -33,7 +36,7 @@ enum Standing {
 impl Identity {
     pub(crate) fn new(id: u64, cluster: Option<u64>, directory: Option<PathBuf>) -> Self {
         let standing = watch::Sender::new(Standing::Member);
-        Self { id, cluster: Mutex::new(cluster), earlier: Vec::new(), directory, standing }
+        Self { id, cluster: Mutex::new(cluster), earlier: Vec::new(), directory, standing, listed: Mutex::default() }
     }
 
     /// Knows the servers of these clusters for those that its own one has replaced.
@@ -73,7 +76,26 @@ impl Identity {
         self.earlier.contains(&cluster)
     }
 
-    /// The others say that this member is none any more.
+    /// Takes notice of a list of members that has this one in it. A list that comes later in the log and has it not tells
+    /// that it was removed.
+    pub(crate) fn note_listed(&self, place: Option<LogId>) {
+        let mut listed = self.listed.lock();
+        *listed = place.max(*listed);
+    }
+
+    pub(crate) fn listed(&self) -> Option<LogId> {
+        *self.listed.lock()
+    }
+
+    /// The others say that they agreed, at this place in the log, on a list of members without this one. They may have let
+    /// it in again since: then the answer is old.
+    pub(crate) fn note_unlisted(&self, place: LogId) {
+        if self.listed() < Some(place) {
+            self.note_removed();
+        }
+    }
+
+    /// This member is none any more: the others say so, or it has seen them agree on it.
     pub(crate) fn note_removed(&self) {
         if self.note(Standing::Removed) {
             tracing::error!("this server was removed from the group; to join again it needs an empty data directory");
@@ -111,5 +133,29 @@ impl Identity {
     pub(crate) async fn removed(&self) {
         // The sender is here: it is not dropped meanwhile.
         let _ = self.standing.subscribe().wait_for(|standing| *standing != Standing::Member).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_believes_that_it_was_removed_unless_it_was_let_in_since() {
+        let place = LogId::new_term_index;
+        for (listed, unlisted, removed) in [
+            (None, place(1, 5), true),
+            (Some(place(1, 4)), place(1, 5), true),
+            (Some(place(1, 9)), place(2, 5), true),
+            (Some(place(1, 6)), place(1, 5), false),
+            (Some(place(2, 1)), place(1, 5), false),
+        ] {
+            let identity = Identity::new(1, Some(1), None);
+            identity.note_listed(listed);
+            // An older list, as a log that is cut shows it again, changes nothing.
+            identity.note_listed(listed.map(|_| place(1, 1)));
+            identity.note_unlisted(unlisted);
+            assert_eq!(identity.is_removed(), removed, "listed at {listed:?}, not at {unlisted}");
+        }
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
-use openraft::{ChangeMembers, Instant as _, ServerState};
+use openraft::{ChangeMembers, Instant as _, RaftState, ServerState};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::complete::complete;
 use crate::config::ProposeError;
 use crate::core::{Core, Leader, not_sent, refused_before, write_error};
 use crate::peer::{Link, Member, proto, wire};
-use crate::types::PeerNode;
+use crate::types::{PeerNode, TypeConfig};
 
 /// A member that was silent for so long gives way to another of its name.
 const GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
@@ -215,6 +215,7 @@ impl Core {
     pub(crate) async fn commit(&self, change: ChangeMembers<u64, PeerNode>) -> Result<(), ProposeError> {
         let deadline = Instant::now() + self.timeout;
         loop {
+            self.is_one_of_them().await?;
             let (raft, change) = (self.raft.clone(), change.clone());
             let changing = complete(async move { raft.change_membership(change, false).await });
             match timeout_at(deadline, changing).await {
@@ -225,6 +226,17 @@ impl Core {
                 Ok(Err(error)) => return Err(write_error(error)),
                 Err(_) => return Err(ProposeError::Timeout),
             }
+        }
+    }
+
+    /// A leader that was removed has its office until it is handed on, and openraft would let it change the members still.
+    async fn is_one_of_them(&self) -> Result<(), ProposeError> {
+        let (raft, id) = (self.raft.clone(), self.identity.id());
+        let newest = move |state: &RaftState<TypeConfig>| state.membership_state.effective().get_node(&id).is_some();
+        match complete(async move { raft.with_raft_state(newest).await }).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ProposeError::NotLeader { leader: None }),
+            Err(error) => Err(ProposeError::Stopped(error.to_string())),
         }
     }
 }

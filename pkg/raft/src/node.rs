@@ -334,7 +334,9 @@ impl Node {
         let mut metrics = core.raft.server_metrics();
         let adapt = move |core: &Core| {
             let nodes = core.nodes();
-            core.alone.store(nodes.len() == 1, Ordering::Release);
+            core.identity.note_listed(core.listed());
+            let alone = nodes.len() == 1 && nodes.contains_key(&core.identity.id());
+            core.alone.store(alone, Ordering::Release);
             // One that was left alone by a leader that went has to elect itself first.
             core.raft.runtime_config().tick(nodes.len() > 1 || nodes.len() == 1 && !core.leads());
             if let Some(links) = &core.links {
@@ -400,8 +402,18 @@ async fn begin(core: Arc<Core>, config: Config) -> Result<(), String> {
     if new {
         form(&raft, core.identity.id(), &config).await?;
     }
-    let alone = |state: &openraft::RaftState<TypeConfig>| state.membership_state.effective().nodes().count() == 1;
-    if raft.with_raft_state(alone).await.map_err(|error| error.to_string())? {
+    let id = core.identity.id();
+    let standing = move |state: &openraft::RaftState<TypeConfig>| {
+        let (newest, agreed) = (state.membership_state.effective(), state.membership_state.committed());
+        let listed = [newest, agreed].iter().any(|members| members.get_node(&id).is_some());
+        (listed, newest.get_node(&id).is_some() && newest.nodes().count() == 1)
+    };
+    let (listed, alone) = raft.with_raft_state(standing).await.map_err(|error| error.to_string())?;
+    if !listed && !config.join {
+        core.identity.note_removed();
+        return Ok(());
+    }
+    if alone {
         return become_ready(raft).await;
     }
     Ok(())

@@ -24,7 +24,8 @@ use tonic::metadata::MetadataValue;
 
 use super::proto::peer_client::PeerClient;
 use super::{
-    CLUSTER, CONNECTION_WINDOW, FROM, MESSAGE_BYTES_MAX, PEER_SERVER_NAME, REMOVED, REPLACED, STREAM_WINDOW, TO,
+    CLUSTER, CONNECTION_WINDOW, FROM, LISTED, MESSAGE_BYTES_MAX, PEER_SERVER_NAME, REMOVED, REPLACED, STREAM_WINDOW,
+    TO, wire,
 };
 use crate::identity::Identity;
 use crate::types::PeerNode;
@@ -231,15 +232,18 @@ impl Link {
         Ok(Channel(sender))
     }
 
-    /// A request that says from whom, to whom and of which cluster it is.
+    /// A request that says from whom, to whom and of which cluster it is, and since when the caller belongs to it.
     pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
         let identity = &self.links.identity;
         let mut request = tonic::Request::new(message);
         let metadata = request.metadata_mut();
         let cluster = identity.cluster().unwrap_or(0);
-        for (key, value) in [(CLUSTER, cluster), (FROM, identity.id()), (TO, self.id)] {
-            // Hexadecimal digits are always valid.
-            if let Ok(value) = MetadataValue::try_from(format!("{value:016x}")) {
+        let numbers = [(CLUSTER, cluster), (FROM, identity.id()), (TO, self.id)];
+        let numbers = numbers.map(|(key, value)| (key, format!("{value:016x}")));
+        let listed = identity.listed().map(|place| (LISTED, wire::place(&place)));
+        for (key, value) in numbers.into_iter().chain(listed) {
+            // Hexadecimal digits and points are always valid.
+            if let Ok(value) = MetadataValue::try_from(value) {
                 metadata.insert(key, value);
             }
         }
@@ -248,8 +252,8 @@ impl Link {
 
     /// Takes notice of what an error says about this member, and gives it as one that openraft understands.
     pub(crate) fn failed(&self, status: &tonic::Status) -> io::Error {
-        if status.metadata().contains_key(REMOVED) {
-            self.links.identity.note_removed();
+        if let Some(place) = status.metadata().get(REMOVED).and_then(|value| wire::read_place(value.to_str().ok()?)) {
+            self.links.identity.note_unlisted(place);
         }
         if status.metadata().contains_key(REPLACED) {
             self.links.identity.note_replaced();

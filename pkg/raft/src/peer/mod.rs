@@ -100,7 +100,9 @@ impl Member {
 const CLUSTER: &str = "x-coracle-cluster";
 const FROM: &str = "x-coracle-member";
 const TO: &str = "x-coracle-to";
-/// Metadata of an answer to a member that is none any more.
+/// Metadata of a request: which list of members, by its place in the log, is the newest that has the caller in it.
+const LISTED: &str = "x-coracle-listed";
+/// Metadata of an answer to a member that is none any more: the place of the list of members that was agreed on without it.
 const REMOVED: &str = "x-coracle-removed";
 /// Metadata of an answer to a member of what the cluster was before it was reset or restored.
 const REPLACED: &str = "x-coracle-replaced";

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::proto::peer_server::Peer;
 use super::snapshot::{Incoming, KEEP};
-use super::{CLUSTER, FROM, Member, REMOVED, REPLACED, TO, proto, wire};
+use super::{CLUSTER, FROM, LISTED, Member, REMOVED, REPLACED, TO, proto, wire};
 use crate::complete::complete;
 use crate::config::ProposeError;
 use crate::core::Core;
@@ -55,9 +55,14 @@ impl Service {
         let identity = &self.core.identity;
         if identity.replaces(cluster) {
             let why = "this server was reset or restored, and the other's data is of before that";
-            return Err(marked(why.to_owned(), REPLACED));
+            return Err(marked(why.to_owned(), REPLACED, "true"));
         }
+        let listed = request.metadata().get(LISTED).and_then(|value| wire::read_place(value.to_str().ok()?));
         if to != identity.id() {
+            // The one that is meant may be gone, and this one have its address: nobody else may be left to tell the caller.
+            if identity.cluster() == Some(cluster) {
+                self.refuse_who_left(from, listed)?;
+            }
             return Err(Status::failed_precondition(format!("this is member {:016x}, not {to:016x}", identity.id())));
         }
         // A joiner belongs to whoever adds it; nobody else has a certificate of its peers' authority.
@@ -74,8 +79,8 @@ impl Service {
                 "this server belongs to cluster {own:016x}, the other to cluster {cluster:016x}"
             )));
         }
-        if what == For::Member && self.core.machine.was_removed(from) {
-            return Err(removed(from));
+        if what == For::Member {
+            self.refuse_who_left(from, listed)?;
         }
         if let Some(links) = &self.core.links {
             links.heard_of(from);
@@ -104,13 +109,18 @@ impl Service {
         }
     }
 
-    /// Whether a candidate's log ends before the members were agreed on who it is none of. It cannot win, as this member
-    /// has that entry; and it does not know that it was removed.
-    fn left_behind(&self, candidate: u64, last: Option<LogId>) -> bool {
+    /// Tells a member that it was removed: the newest list of members that it was in, at this place in the log, is older
+    /// than one that was agreed on and that it is not in.
+    fn refuse_who_left(&self, member: u64, listed: Option<LogId>) -> Result<(), Status> {
         let metrics = self.core.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let agreed = &metrics.committed_membership_config;
-        agreed.membership().get_node(&candidate).is_none() && last < *agreed.log_id()
+        match (listed, agreed.log_id()) {
+            (Some(listed), Some(place)) if listed < *place && agreed.membership().get_node(&member).is_none() => {
+                Err(marked(format!("member {member:016x} was removed from the cluster"), REMOVED, &wire::place(place)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn only_leader(&self) -> Result<(), ProposeError> {
@@ -119,14 +129,13 @@ impl Service {
     }
 }
 
-fn removed(member: u64) -> Status {
-    marked(format!("member {member:016x} was removed from the cluster"), REMOVED)
-}
-
 /// A refusal from which the caller is to learn.
-fn marked(why: String, mark: &'static str) -> Status {
+fn marked(why: String, mark: &'static str, value: &str) -> Status {
     let mut status = Status::permission_denied(why);
-    status.metadata_mut().insert(mark, MetadataValue::from_static("true"));
+    // Hexadecimal digits and points are always valid.
+    if let Ok(value) = MetadataValue::try_from(value) {
+        status.metadata_mut().insert(mark, value);
+    }
     status
 }
 
@@ -158,11 +167,8 @@ impl Peer for Service {
     }
 
     async fn vote(&self, request: Request<proto::VoteRequest>) -> Result<Response<proto::VoteReply>, Status> {
-        let from = self.admit(&request, For::Member)?;
+        self.admit(&request, For::Member)?;
         let (request, pre) = wire::read_vote_request(request.into_inner())?;
-        if self.left_behind(from, request.last_log_id) {
-            return Err(removed(from));
-        }
         let raft = self.core.raft.clone();
         let asking = complete(async move { if pre { raft.pre_vote(request).await } else { raft.vote(request).await } });
         Ok(Response::new(wire::vote_reply(&asking.await.map_err(wire::stopped)?)))

@@ -35,6 +35,16 @@ fn read_log_id(id: proto::LogId) -> LogId {
     LogId::new_term_index(id.term, id.index)
 }
 
+/// A place in the log as the metadata of a request have it.
+pub(crate) fn place(id: &LogId) -> String {
+    format!("{:x}.{:x}", id.committed_leader_id().term, id.index())
+}
+
+pub(crate) fn read_place(text: &str) -> Option<LogId> {
+    let (term, index) = text.split_once('.')?;
+    Some(LogId::new_term_index(u64::from_str_radix(term, 16).ok()?, u64::from_str_radix(index, 16).ok()?))
+}
+
 pub(crate) fn vote(vote: &Vote) -> proto::Vote {
     proto::Vote { term: vote.leader_id.term, member: vote.leader_id.voted_for, committed: vote.committed }
 }
