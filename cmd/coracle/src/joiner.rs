@@ -1,23 +1,29 @@
 //! A server that joins others: it gets the keys that all share, opens an empty store, and asks to be a member.
 //!
-//! Until it is one, its folder holds a mark. A join that fails, or that a crash cut short, leaves nothing else behind, and
-//! begins anew at the next start.
+//! Until it is one, its folder holds a mark. A join that is refused leaves nothing behind. One that fails later, or that a
+//! crash cut short, goes on at the next start with what it has: the cluster may count on this member by then, and a cluster
+//! of two on nobody else.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use auth::bootstrap::joining::SERVERS_PATH;
-use client::Client;
 use pki::{JoinToken, Pki};
+use raft::offline::{owner, read};
 use serde_json::Value;
 use storage::Storage;
+use tokio::time::{Instant, timeout};
 
-use crate::door::{self, Door};
+use crate::door::Door;
 use crate::host::{self, Admission, Agreed, Membership};
 
 /// How long a joiner may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(120);
+/// A joiner that is not taken in by then asks again: it may have been let go, or forgotten with a leader that died.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How long that may take.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A file that says that a join is under way.
 const MARK: &str = "joining";
@@ -37,6 +43,32 @@ impl Folder {
     /// True if this server belongs to a cluster already.
     pub fn is_settled(&self) -> bool {
         self.0.join("db").exists() && !self.mark().exists()
+    }
+
+    /// True if a join of this folder was not finished.
+    pub fn is_marked(&self) -> bool {
+        self.mark().exists()
+    }
+
+    /// Whether a join was cut short that the cluster, known by its authority's certificate, may have heard of.
+    fn is_known_to(&self, ca_pem: &str) -> anyhow::Result<bool> {
+        let same =
+            std::fs::read_to_string(self.0.join("tls/server-ca.crt")).is_ok_and(|own| own.trim() == ca_pem.trim());
+        Ok(same && self.is_marked() && owner(&self.0.join("db"))?.is_some_and(|own| own.cluster.is_some()))
+    }
+
+    /// A join that was cut short when this server had a vote already is over: without that vote perhaps nobody can let
+    /// anybody in.
+    pub async fn settle_voter(&self) -> anyhow::Result<()> {
+        let db = self.0.join("db");
+        if !self.is_marked() || owner(&db)?.is_none_or(|own| own.cluster.is_none()) {
+            return Ok(());
+        }
+        if tokio::task::spawn_blocking(move || read(&db)).await??.learner {
+            return Ok(());
+        }
+        tracing::info!("a join that was not finished has given this server a vote: it is a member");
+        Ok(self.settle()?)
     }
 
     /// Makes this server belong where its data says, also if it was on its way there: what it has is to be kept.
@@ -63,6 +95,14 @@ impl Folder {
         Ok(())
     }
 
+    /// Removes what a join has left that was not finished.
+    pub fn forget_attempt(&self) -> anyhow::Result<()> {
+        match self.is_marked() {
+            true => self.clear().with_context(|| self.0.display().to_string()),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the folder of a join by `fill`, whole or not at all.
     fn make(&self, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let draft = self.draft();
@@ -78,11 +118,13 @@ impl Folder {
 pub struct Joiner {
     folder: Folder,
     door: Door,
-    client: Client,
+    /// An earlier attempt is gone on with.
+    again: bool,
 }
 
 impl Joiner {
-    /// Asks for the cluster's keys and puts them into the folder, which must hold no server's data.
+    /// Asks for the cluster's keys and puts them into the folder, which must hold no server's data but that of an earlier
+    /// attempt to join.
     pub async fn begin(
         folder: Folder,
         (url, token): (&str, &str),
@@ -90,17 +132,13 @@ impl Joiner {
         settings: Agreed,
         agent_token: Option<&str>,
     ) -> anyhow::Result<Self> {
-        if folder.mark().exists() {
-            folder.clear().with_context(|| folder.0.display().to_string())?;
-        }
-        if folder.0.exists() {
+        if folder.0.exists() && !folder.is_marked() {
             bail!(
                 "{} holds keys of a cluster of its own; remove it or give another --data-dir to join",
                 folder.0.display()
             );
         }
         let door = Door::find(url, token, None).await?;
-        let client = door.with_token()?;
         let admission = Admission {
             name: name.to_owned(),
             version: component_base::version::KUBERNETES.to_owned(),
@@ -108,9 +146,12 @@ impl Joiner {
             settings,
             agent_token: agent_token.map(auth::authn::join_token::hash),
         };
-        let answer = door::send(&client, "POST", SERVERS_PATH, &serde_json::to_value(admission)?).await;
-        let answer = answer.map_err(|error| door.explain(&error))?;
-        let joiner = Self { folder, door, client };
+        let answer = door.post(SERVERS_PATH, &serde_json::to_value(admission)?).await?;
+        let joiner = Self { again: folder.is_known_to(&door.ca_pem)?, folder, door };
+        if joiner.again {
+            tracing::info!("going on with a join that was not finished");
+            return Ok(joiner);
+        }
         joiner.write_keys(&answer, token).inspect_err(|_| joiner.undo())?;
         Ok(joiner)
     }
@@ -130,8 +171,12 @@ impl Joiner {
         match self.settle(storage, name, address).await {
             Ok(()) => Ok(()),
             Err(error) => {
+                // What the cluster has been in touch with it may count on, until it says otherwise.
+                let unknown = storage.cluster_id().is_none() || storage.is_removed();
                 storage.shutdown().await;
-                self.undo();
+                if unknown {
+                    self.undo();
+                }
                 Err(error)
             }
         }
@@ -139,18 +184,44 @@ impl Joiner {
 
     async fn settle(&self, storage: &Storage, name: &str, address: &str) -> anyhow::Result<()> {
         let membership = Membership { id: storage.node_id(), address: address.to_owned() };
-        let path = format!("{SERVERS_PATH}/{name}");
-        let asked = door::send(&self.client, "POST", &path, &serde_json::to_value(membership)?).await;
-        asked.map_err(|error| self.door.explain(&error))?;
-        tracing::info!("the cluster has taken this server in; catching up");
-        storage.ready(CATCH_UP).await.map_err(|error| {
-            anyhow!("this server did not catch up with the cluster: {error}; can the others reach {address}?")
-        })?;
+        let (path, membership) = (format!("{SERVERS_PATH}/{name}"), serde_json::to_value(membership)?);
+        match self.door.post(&path, &membership).await {
+            Ok(_) => tracing::info!("the cluster has taken this server in; catching up"),
+            // It may be this server that the cluster waits for.
+            Err(error) if storage.cluster_id().is_some() => {
+                tracing::info!(
+                    error = format!("{error:#}"),
+                    "the cluster cannot say yet whether it takes this server in"
+                );
+            }
+            Err(error) => return Err(error),
+        }
+        let deadline = Instant::now() + CATCH_UP;
+        while let Err(error) = storage.ready(ASK_AGAIN).await {
+            if storage.is_removed() {
+                bail!("the cluster has removed this server while it joined; start it again");
+            }
+            if Instant::now() >= deadline {
+                bail!("this server did not catch up with the cluster: {error}; can the others reach {address}?");
+            }
+            // Whoever votes is in, and waits for a leader.
+            let votes = storage.members().await.iter().any(|member| member.id == storage.node_id() && member.voter);
+            if !votes && let Ok(Err(error)) = timeout(ASK_LIMIT, self.door.post(&path, &membership)).await {
+                tracing::info!(error = format!("{error:#}"), "asked again to be taken in");
+            }
+        }
         std::fs::remove_file(self.folder.mark())?;
         Ok(())
     }
 
-    pub fn undo(&self) {
+    /// The store could not be opened: nothing was asked for.
+    pub fn give_up(&self) {
+        if !self.again {
+            self.undo();
+        }
+    }
+
+    fn undo(&self) {
         if let Err(error) = self.folder.clear() {
             tracing::warn!(%error, folder = %self.folder.0.display(), "what the failed join has left cannot be removed");
         }
@@ -175,6 +246,33 @@ mod tests {
         assert!(folder.0.exists() && folder.mark().exists() && !folder.0.join("token").exists());
         folder.clear().expect("cleared");
         assert_eq!(std::fs::read_dir(dir.path()).expect("listed").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_join_goes_on_with_what_the_cluster_has_heard_of() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::of(dir.path());
+        let known = |ca: &str| folder.is_known_to(ca).expect("looked at");
+        let keys = |folder: &Path| {
+            std::fs::create_dir(folder.join("tls"))?;
+            Ok(std::fs::write(folder.join("tls/server-ca.crt"), "ours\n")?)
+        };
+        folder.make(keys).expect("made");
+        assert!(!known("ours"), "there is no store yet");
+        let open = |join: bool| {
+            let mut config = storage::Config::new(dir.path().join("server/db"));
+            config.join = join;
+            Storage::open(config)
+        };
+        open(true).await.expect("opened").shutdown().await;
+        folder.settle_voter().await.expect("left alone");
+        assert!(!folder.is_settled() && !known("ours"), "nobody was in touch with it");
+        // Stands for a member that was: it has a cluster's number.
+        open(false).await.expect("opened").shutdown().await;
+        assert!(known("ours") && !known("others"));
+        folder.settle_voter().await.expect("settled");
+        assert!(folder.is_settled(), "it votes");
+        assert!(!known("ours"), "it is a server, and joins nothing");
     }
 
     #[test]

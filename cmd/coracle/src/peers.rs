@@ -59,7 +59,7 @@ pub async fn open(site: &Site, listener: Option<TcpListener>, joiner: Option<Joi
         Ok(storage) => storage,
         Err(error) => {
             if let Some(joiner) = &joiner {
-                joiner.undo();
+                joiner.give_up();
             }
             return Err(error.into());
         }
@@ -74,6 +74,9 @@ pub async fn open(site: &Site, listener: Option<TcpListener>, joiner: Option<Joi
 /// A member of several waits for the others, and says so. One that led when it ended leads again at once, but knows as little
 /// as others of what is committed, and so of what there is.
 async fn wait_for_others(storage: &Storage) -> anyhow::Result<()> {
+    if storage.is_removed() {
+        return Err(removed(storage).await);
+    }
     if storage.is_alone() {
         return Ok(());
     }

@@ -58,6 +58,9 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
     // What another process may hold is found out before anything is written.
     let listener = listen(&options).await?;
     let peer_listener = peers::listen(&options).await?;
+    if !options.reset.resync {
+        joiner::Folder::of(&options.common.data_dir).settle_voter().await?;
+    }
     anew::compare(&options).await?;
     let joiner = begin_join(&options, &node_name).await?;
     let site = Arc::new(prepare(options, node_name, node_ip)?);
@@ -111,10 +114,21 @@ pub async fn run(options: ServerOptions) -> anyhow::Result<()> {
 /// Gets the keys of the cluster that is to be joined, unless this server belongs to one already.
 async fn begin_join(options: &ServerOptions, name: &str) -> anyhow::Result<Option<Joiner>> {
     let folder = joiner::Folder::of(&options.common.data_dir);
-    let Some(url) = options.member.server.as_deref().filter(|_| !folder.is_settled()) else { return Ok(None) };
+    let Some(url) = options.member.server.as_deref().filter(|_| !folder.is_settled()) else {
+        if folder.is_marked() {
+            bail!(
+                "this server was on its way into a cluster: give --server and --token to go on, or remove {}",
+                options.common.data_dir.join("server").display()
+            );
+        }
+        return Ok(None);
+    };
     let token = options.member.token.read()?.ok_or_else(|| {
         anyhow!("the server token is needed to join: give --token, --token-file or CORACLE_TOKEN; it is in server/token in the data folder of a server")
     })?;
+    if options.reset.resync {
+        folder.forget_attempt()?;
+    }
     crate::check::room_to_join(&options.common.data_dir)?;
     let agent_token = options.member.agent_token.as_deref();
     Joiner::begin(folder, (url, &token), name, host::agreed(options), agent_token).await.map(Some)

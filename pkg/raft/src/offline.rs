@@ -79,17 +79,17 @@ pub fn read(path: &Path) -> Result<Found, OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path.to_owned()));
     let store = Store::new(mvcc::Limits::default());
     let (log, machine) = load(&Config::new(path), &disk, store.clone())?;
-    let last = log.last_log_id().map_or(0, |id| id.index());
+    let end = log.last_log_id().map_or(0, |id| id.index() + 1);
     let mut next = machine.applied().map_or(0, |id| id.index() + 1);
     let mut reader = log.clone();
-    while next <= last {
-        let entries = block_on(reader.limited_get_log_entries(next, last + 1));
+    while next < end {
+        let entries = block_on(reader.limited_get_log_entries(next, end));
         let entries = entries.map_err(|error| OpenError::io(path, error))?;
-        let Some(end) = entries.last().map(RaftEntry::index) else {
+        let Some(last) = entries.last().map(RaftEntry::index) else {
             let detail = format!("entry {next} is missing in the log");
             return Err(OpenError::Corrupt { path: path.to_owned(), detail });
         };
-        next = end + 1;
+        next = last + 1;
         machine.apply_all(entries.iter());
     }
     let membership = machine.membership();

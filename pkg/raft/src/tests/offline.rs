@@ -46,6 +46,14 @@ impl Folders {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_of_a_joiner_that_has_nothing_yet_is_read() {
+    let folders = Folders::new();
+    folders.open(1, true).await.0.shutdown().await;
+    let found = offline::read(&folders.path(1)).unwrap();
+    assert!(found.learner && found.others.is_empty() && keys(&found.state).is_empty());
+}
+
 fn keys(state: &mvcc::Snapshot) -> Vec<String> {
     state.range(b"", None).map(|record| String::from_utf8_lossy(record.key()).into_owned()).collect()
 }
