@@ -16,8 +16,9 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::caller::Caller;
+use crate::views::views;
 
-const SERVERS_PATH: &str = "/v1-coracle/servers";
+pub const SERVERS_PATH: &str = "/v1-coracle/servers";
 /// What a server says when it ends because it is no member any more. The list of members alone may be old.
 const REMOVED: &str = "removed from its cluster";
 /// How long the start of one server may take on a busy machine.
@@ -138,6 +139,12 @@ impl Group {
         Caller::new(self.targets(), limit)
     }
 
+    /// A caller of all servers, those that only join for a while too.
+    pub fn caller_of_all(&self, limit: Duration) -> Caller {
+        let targets = self.servers.iter().map(|server| self.target.at(&format!("{}:6443", server.address)));
+        Caller::new(targets.collect(), limit)
+    }
+
     /// Starts a server on its folder. One with an empty folder joins by way of another that runs.
     pub fn launch(&self, number: usize) -> anyhow::Result<()> {
         let others = self.servers[..self.voters].iter().enumerate().filter(|(other, _)| *other != number);
@@ -211,7 +218,8 @@ impl Group {
                 return Ok(());
             }
             if Instant::now() > until {
-                bail!("the servers are not together after {limit:?}: {}", self.states(&members));
+                let views = views(self).await.join("\n  ");
+                bail!("the servers are not together after {limit:?}:\n  {views}");
             }
             sleep(Duration::from_millis(500)).await;
         }
@@ -235,14 +243,6 @@ impl Group {
             revived += 1;
         }
         Ok(revived)
-    }
-
-    fn states(&self, members: &[Member]) -> String {
-        let member = |member: &Member| {
-            format!("{} voter={} leader={} reachable={}", member.name, member.voter, member.leader, member.reachable)
-        };
-        let running = self.servers.iter().map(|server| format!("{} runs={}", server.name, server.is_running()));
-        members.iter().map(member).chain(running).collect::<Vec<_>>().join("; ")
     }
 }
 

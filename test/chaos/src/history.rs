@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use e2e::host;
 use histories::{order, register, watch};
 use hyper::Method;
@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::HistoryOptions;
-use crate::caller::{Caller, object, revision, value};
+use crate::caller::{Answer, Caller, object, revision, value};
 use crate::faults::{Done, carry_out};
 use crate::group::Group;
 use crate::plan::plan;
 use crate::registers::{Record, Shared, client, name};
+use crate::views::views;
 use crate::watching::{Habits, LAST, Told, follow};
 
 const CLIENTS: u64 = 12;
@@ -32,8 +33,10 @@ const WORKS_LIMIT: Duration = Duration::from_secs(30);
 const TOGETHER_LIMIT: Duration = Duration::from_secs(90);
 /// How soon watchers have seen the last object.
 const TOLD_LIMIT: Duration = Duration::from_secs(30);
-/// Fewer operations than these say nothing.
+/// Fewer operations than these say nothing. After a history in which there was hardly ever a leader, clients go on so long
+/// for as many: what they see then tells what became of the writes before.
 const LEAST: usize = 100;
+const ENOUGH_LIMIT: Duration = Duration::from_secs(10);
 
 /// Runs all histories of this lane, and answers whether all of them may be.
 pub async fn run(options: &HistoryOptions) -> anyhow::Result<bool> {
@@ -131,16 +134,23 @@ async fn one(seed: u64, duration: Duration) -> anyhow::Result<Outcome> {
         violations.push(format!("{error:#}"));
     }
     let together = peace.elapsed();
+    let enough = Instant::now() + ENOUGH_LIMIT;
+    while shared.record.lock().known < LEAST && Instant::now() < enough {
+        sleep(Duration::from_millis(100)).await;
+    }
     shared.stop.store(true, Ordering::Relaxed);
     for client in clients {
         client.await?;
     }
-    let told = last_words(&mut caller, &shared, watchers, &give_up).await?;
+    let told = last_words(&mut caller, &shared, watchers, &give_up, &mut violations).await?;
     let record = std::mem::take(&mut *shared.record.lock());
     let states = states(&mut caller, &path).await;
+    let views = views(&group).await;
     let outcome = Outcome { violations, record, told, done, works, together };
     let mut outcome = tokio::task::spawn_blocking(move || judged(outcome, &states)).await?;
     if !outcome.violations.is_empty() {
+        outcome.done.lines.push("--- in the end".to_owned());
+        outcome.done.lines.extend(views);
         for server in &group.servers {
             let log = server.host.lock().log_tail(20_000);
             outcome.done.lines.push(format!("--- {}\n{log}", server.name));
@@ -162,7 +172,9 @@ async fn namespace(group: &Group) -> anyhow::Result<(String, u64)> {
 /// How long after `peace` a write is acknowledged again.
 async fn works_again(caller: &mut Caller, shared: &Shared, peace: Instant) -> Duration {
     while peace.elapsed() < TOGETHER_LIMIT {
-        let body = object("probe", shared.new_value(), None);
+        let value = shared.new_value();
+        // Of one name there may be an object from an attempt that was not confirmed, and none could be created any more.
+        let body = object(&format!("probe-{value}"), value, None);
         if caller.ask(Method::POST, "/api/v1/namespaces/default/secrets", &body).await.is_some() {
             break;
         }
@@ -177,6 +189,7 @@ async fn last_words(
     shared: &Shared,
     watchers: Vec<JoinHandle<Told>>,
     give_up: &AtomicBool,
+    violations: &mut Vec<String>,
 ) -> anyhow::Result<Vec<Told>> {
     let until = Instant::now() + TOLD_LIMIT;
     // If it is not confirmed it may be there all the same.
@@ -184,7 +197,10 @@ async fn last_words(
     while caller.ask(Method::POST, &shared.path, &body).await.is_none()
         && caller.ask(Method::GET, &format!("{}/{LAST}", shared.path), "").await.is_none()
     {
-        ensure!(Instant::now() < until, "the last object cannot be written");
+        if Instant::now() > until {
+            violations.push("the last object cannot be written".to_owned());
+            break;
+        }
         sleep(Duration::from_millis(100)).await;
     }
     while Instant::now() < until && !watchers.iter().all(JoinHandle::is_finished) {
@@ -198,24 +214,27 @@ async fn last_words(
     Ok(told)
 }
 
-/// What each server has in the end: objects with revisions and values; none if it does not say.
-async fn states(caller: &mut Caller, path: &str) -> Vec<Option<BTreeMap<String, (u64, u64)>>> {
-    let until = Instant::now() + WORKS_LIMIT;
+/// Objects with revisions and values.
+type Objects = BTreeMap<String, (u64, u64)>;
+
+/// What each server has in the end, or what it says instead.
+async fn states(caller: &mut Caller, path: &str) -> Vec<Result<Objects, String>> {
     let mut states = Vec::new();
     for server in 0..caller.servers() {
-        let list = loop {
-            let list = caller.call(server, Method::GET, path, "").await.success();
-            if list.is_some() || Instant::now() > until {
-                break list;
+        let until = Instant::now() + WORKS_LIMIT;
+        let state = loop {
+            match caller.call(server, Method::GET, path, "").await {
+                Answer::Said(200, list) => break Ok(objects(&list)),
+                other if Instant::now() > until => break Err(format!("{other:?}")),
+                _ => sleep(Duration::from_millis(100)).await,
             }
-            sleep(Duration::from_millis(100)).await;
         };
-        states.push(list.map(|list| objects(&list)));
+        states.push(state);
     }
     states
 }
 
-fn objects(list: &Value) -> BTreeMap<String, (u64, u64)> {
+fn objects(list: &Value) -> Objects {
     let items = list["items"].as_array().into_iter().flatten();
     items
         .filter_map(|item| {
@@ -226,7 +245,7 @@ fn objects(list: &Value) -> BTreeMap<String, (u64, u64)> {
 }
 
 /// Looks at everything that was seen.
-fn judged(mut outcome: Outcome, states: &[Option<BTreeMap<String, (u64, u64)>>]) -> Outcome {
+fn judged(mut outcome: Outcome, states: &[Result<Objects, String>]) -> Outcome {
     let Outcome { violations, record, told, .. } = &mut outcome;
     if record.known < LEAST {
         violations.push(format!("only {} operations had an outcome: that says nothing", record.known));
@@ -248,7 +267,7 @@ fn judged(mut outcome: Outcome, states: &[Option<BTreeMap<String, (u64, u64)>>])
     violations.extend(watch::violations(&watchers, &record.acknowledged));
     let expected = in_the_end(&watchers);
     for (server, state) in states.iter().enumerate() {
-        if state.as_ref() != Some(&expected) {
+        if state.as_ref() != Ok(&expected) {
             violations.push(format!("server {} has {state:?} in the end, watchers were told {expected:?}", server + 1));
         }
     }
@@ -256,7 +275,7 @@ fn judged(mut outcome: Outcome, states: &[Option<BTreeMap<String, (u64, u64)>>])
 }
 
 /// What is there after all that watchers were told.
-fn in_the_end(watchers: &[watch::Watcher]) -> BTreeMap<String, (u64, u64)> {
+fn in_the_end(watchers: &[watch::Watcher]) -> Objects {
     let events = watchers.iter().flat_map(|watcher| &watcher.events);
     let by_revision: BTreeMap<u64, &watch::Event> = events.map(|event| (event.revision, event)).collect();
     let mut there = BTreeMap::new();
@@ -323,8 +342,8 @@ mod tests {
         Outcome { violations: Vec::new(), record, told: vec![told(0), told(1)], done: Done::default(), works, together }
     }
 
-    fn state(revision: u64, value: u64) -> Option<BTreeMap<String, (u64, u64)>> {
-        Some(BTreeMap::from([(name(0), (revision, value))]))
+    fn state(revision: u64, value: u64) -> Result<Objects, String> {
+        Ok(BTreeMap::from([(name(0), (revision, value))]))
     }
 
     #[test]
@@ -358,7 +377,7 @@ mod tests {
 
     #[test]
     fn servers_that_differ_in_the_end_are_found() {
-        for wrong in [state(12, 1), state(11, 2), Some(BTreeMap::new()), None] {
+        for wrong in [state(12, 1), state(11, 2), Ok(BTreeMap::new()), Err("503".to_owned())] {
             let outcome = judged(seen(), &[state(12, 2), wrong]);
             assert_eq!(outcome.violations.len(), 1, "{:?}", outcome.violations);
             assert!(outcome.violations[0].starts_with("server 2"), "{:?}", outcome.violations);

@@ -12,6 +12,7 @@ mod lanes;
 mod plan;
 mod probes;
 mod registers;
+mod views;
 mod watching;
 mod writers;
 
