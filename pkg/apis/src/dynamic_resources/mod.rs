@@ -1,4 +1,4 @@
-//! Rows of `resource.k8s.io`: devices and claims to them. Whether CEL selectors compile is not checked here.
+//! Rows of `resource.k8s.io`: devices and claims to them.
 
 mod admin;
 mod claim;
