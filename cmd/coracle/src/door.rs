@@ -16,6 +16,9 @@ const AGENT: &str = "coracle-join";
 /// How long a server is waited for that has just been started, and between two looks.
 const STARTING_LIMIT: Duration = Duration::from_secs(60);
 const STARTING_PAUSE: Duration = Duration::from_millis(200);
+/// A server that was reached and says nothing for so long lets nobody in: its port is open before it serves, and it may be
+/// waiting for others itself. The longest that it is asked for is a change of members.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// What is no certificate file.
 const AUTHORITY_BYTES_MAX: usize = 64 << 10;
 
@@ -114,7 +117,7 @@ impl Door {
     }
 }
 
-/// Asks again for as long as the server says that it is starting, within a limit.
+/// Asks again for as long as the server says that it is starting, within a limit, and for no answer longer than another.
 async fn patiently<T, Asked>(url: &str, ask: impl Fn() -> Asked) -> Result<T, kube::Error>
 where
     Asked: Future<Output = Result<T, kube::Error>>,
@@ -122,7 +125,8 @@ where
     let deadline = tokio::time::Instant::now() + STARTING_LIMIT;
     let mut told = false;
     loop {
-        match ask().await {
+        let answer = tokio::time::timeout(ANSWER_LIMIT, ask()).await;
+        match answer.unwrap_or_else(|_| Err(kube::Error::Service("no answer in time".into()))) {
             Err(error) if is_starting(&error) && tokio::time::Instant::now() < deadline => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::info!(server = url, "the server is starting; waiting until it lets others in");
@@ -260,6 +264,14 @@ mod tests {
         let (times, outcome) = asked(usize::MAX, 503, 1).await;
         let most = (STARTING_LIMIT.as_millis() / STARTING_PAUSE.as_millis()) as usize + 1;
         assert!(outcome == Err(503) && (most / 2..=most).contains(&times), "{times} {outcome:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_not_waited_for_without_end() {
+        let silence = patiently("https://s:6443", std::future::pending::<Result<(), kube::Error>>);
+        let error = tokio::time::timeout(2 * ANSWER_LIMIT, silence).await.expect("it ends").expect_err("no answer");
+        let said = no_way("https://s:6443", &error).to_string();
+        assert!(said.contains("no server answers there") && said.contains("no answer in time"), "{said}");
     }
 
     #[test]
