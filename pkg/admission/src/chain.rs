@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::attributes::Attributes;
 use crate::plugins;
-use crate::quota::ResourceQuota;
+use crate::quota::{Charge, ResourceQuota};
 use crate::reader::{Authorizer, Reader};
 
 /// A built-in plugin. It reads in memory and so is synchronous.
@@ -125,16 +125,21 @@ impl Chain {
         }
     }
 
-    /// The second pass: everything judges the object as it will be stored. Charges quota at last, so that nothing is charged
-    /// for what is refused.
+    /// The second pass: everything judges the object as it will be stored.
     pub async fn validate(&self, a: &Attributes<'_>, object: Option<&Value>, old: Option<&Value>) -> ApiResult<()> {
         self.sure(|| self.plugins.iter().try_for_each(|plugin| plugin.validate(a, object, old))).await?;
         for extension in &self.extensions {
             extension.validate(a, object, old).await?;
         }
+        Ok(())
+    }
+
+    /// What the write of an object that passed is charged to. It is to be written with the object, in one step; should a quota
+    /// have changed before that, this is asked again.
+    pub async fn charge(&self, a: &Attributes<'_>, object: &Value, old: Option<&Value>) -> ApiResult<Charge> {
         match &self.quota {
             Some(quota) => quota.charge(a, object, old).await,
-            None => Ok(()),
+            None => Ok(Charge::default()),
         }
     }
 }

@@ -72,7 +72,7 @@ impl Extension for Webhook {
 }
 
 #[tokio::test]
-async fn what_a_webhook_adds_is_completed_and_what_it_refuses_is_not_charged() {
+async fn what_a_webhook_adds_is_completed_and_charged_at_last() {
     let webhook = Arc::new(Webhook::default());
     let chain = chain(&[]).with_extension(webhook.clone());
     let create = ask(Operation::Create, "", "pods");
@@ -87,7 +87,8 @@ async fn what_a_webhook_adds_is_completed_and_what_it_refuses_is_not_charged() {
     let error = chain.validate(&a, Some(&pod), None).await.unwrap_err();
     assert_eq!(error.message(), "pods \"bad\" is forbidden: bad name");
     pod["metadata"]["name"] = "good".into();
-    let error = chain.validate(&a, Some(&pod), None).await.unwrap_err();
+    chain.validate(&a, Some(&pod), None).await.unwrap();
+    let error = chain.charge(&a, &pod, None).await.unwrap_err();
     assert_eq!(
         error.message(),
         "pods \"good\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0"
@@ -115,16 +116,6 @@ impl Reader for Behind {
         let news = self.1.clone().ok_or_else(|| ApiError::service_unavailable("no majority"))?;
         self.0.put(news);
         Ok(true)
-    }
-
-    async fn update_status(
-        &self,
-        resource: &apimachinery::GroupResource,
-        namespace: &str,
-        name: &str,
-        change: &mut crate::reader::StatusChange<'_>,
-    ) -> ApiResult<Value> {
-        self.0.update_status(resource, namespace, name, change).await
     }
 }
 

@@ -1,5 +1,5 @@
 //! Admission: what a write must pass between authorization and the store. Plugins first change the object (`mutate`), then
-//! judge the result (`validate`); quota is charged last.
+//! judge the result (`validate`); quotas come last (`charge`).
 //!
 //! It must not know routes or storage: it reads other objects through [`Reader`] and asks about permissions through
 //! [`Authorizer`]. Start reading at [`Chain`], which has the order; each plugin is one file in `plugins`. Webhooks and
@@ -16,4 +16,4 @@ mod testing;
 
 pub use attributes::{Attributes, Kind, Operation};
 pub use chain::{Chain, Config, Extension, Plugin};
-pub use reader::{Authorizer, Permission, Reader, StatusChange};
+pub use reader::{Authorizer, Permission, Reader};

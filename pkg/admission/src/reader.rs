@@ -5,9 +5,6 @@ use apimachinery::{ApiResult, GroupResource, UserInfo};
 use async_trait::async_trait;
 use serde_json::Value;
 
-/// What [`Reader::update_status`] does to an object.
-pub type StatusChange<'a> = dyn FnMut(&mut Value) -> ApiResult<()> + Send + 'a;
-
 /// Reads the newest state of this server, in process: no plugin sees an old cache. `namespace` is empty for cluster-scoped resources.
 #[async_trait]
 pub trait Reader: Send + Sync {
@@ -27,16 +24,6 @@ pub trait Reader: Send + Sync {
 
     /// All objects of a resource in a namespace, or everywhere if that is empty.
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Value>;
-
-    /// Changes `status` by `change`, which is called again when somebody else was faster. Answers the object as stored. An
-    /// error of `change` leaves the object as it is; a `change` that changes nothing writes nothing.
-    async fn update_status(
-        &self,
-        resource: &GroupResource,
-        namespace: &str,
-        name: &str,
-        change: &mut StatusChange<'_>,
-    ) -> ApiResult<Value>;
 }
 
 /// A question about a permission.

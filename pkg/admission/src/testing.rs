@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::{Attributes, Authorizer, Kind, Operation, Permission, Plugin, Reader, StatusChange};
+use crate::{Attributes, Authorizer, Kind, Operation, Permission, Plugin, Reader};
 
 type Key = (String, String, String);
 
@@ -46,26 +46,6 @@ impl Reader for World {
         let objects = self.0.lock();
         let wanted = |(r, ns, _): &Key| *r == resource.resource && (namespace.is_empty() || ns == namespace);
         objects.iter().filter(|(key, _)| wanted(key)).map(|(_, object)| object.clone()).collect()
-    }
-
-    async fn update_status(
-        &self,
-        resource: &GroupResource,
-        namespace: &str,
-        name: &str,
-        change: &mut StatusChange<'_>,
-    ) -> ApiResult<Value> {
-        let key = (resource.resource.clone(), namespace.to_owned(), name.to_owned());
-        loop {
-            let seen = self.0.lock().get(&key).cloned().ok_or_else(|| ApiError::not_found(resource, name))?;
-            let mut changed = seen.clone();
-            // It may read the world.
-            change(&mut changed)?;
-            if let Some(object) = self.0.lock().get_mut(&key).filter(|object| **object == seen) {
-                object.clone_from(&changed);
-                return Ok(changed);
-            }
-        }
     }
 }
 

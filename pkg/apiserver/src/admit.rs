@@ -5,7 +5,7 @@ use std::sync::Arc;
 use admission::{Attributes, Kind};
 use apimachinery::ApiResult;
 use async_trait::async_trait;
-use registry::{AdmissionHook, Operation, Review};
+use registry::{AdmissionHook, Charge, Operation, Review};
 use serde_json::Value;
 
 /// Asks the admission chain about every write.
@@ -27,6 +27,12 @@ impl AdmissionHook for ChainHook {
     async fn validate(&self, review: &Review<'_>, object: Option<&Value>, old: Option<&Value>) -> ApiResult<()> {
         let warn = |text: String| review.call.warn(text);
         self.0.validate(&attributes(review, &warn), object, old).await
+    }
+
+    async fn charge(&self, review: &Review<'_>, object: &Value, old: Option<&Value>) -> ApiResult<Charge> {
+        let warn = |text: String| review.call.warn(text);
+        let admission::quota::Charge { quotas, turn } = self.0.charge(&attributes(review, &warn), object, old).await?;
+        Ok(Charge { quotas, turn: turn.map(|turn| Box::new(turn) as Box<dyn Send + Sync>) })
     }
 }
 

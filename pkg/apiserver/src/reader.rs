@@ -90,16 +90,6 @@ impl admission::Reader for AdmissionReader {
     async fn catch_up(&self) -> ApiResult<bool> {
         self.0.catch_up().await
     }
-
-    async fn update_status(
-        &self,
-        resource: &GroupResource,
-        namespace: &str,
-        name: &str,
-        change: &mut admission::StatusChange<'_>,
-    ) -> ApiResult<Value> {
-        self.0.change_status(resource, namespace, name, change).await
-    }
 }
 
 /// What admission asks about permissions.

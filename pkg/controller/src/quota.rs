@@ -2,11 +2,11 @@
 //!
 //! How much an object uses is the API server's rule. It comes in as [`QuotaUsage`], so that both count alike.
 //!
-//! Admission charges an object before it is stored, so a count in between misses it. Hence a status is lowered only if the
-//! quota did not change for a while before the count ([`SETTLE`]), and the write fails if it changed since. What goes wrong
-//! all the same, and what others write into a status, is mended by a count some time after every change ([`RECOUNT`]).
+//! What an object is charged to is written in one step with it. So a count sees all that was charged before the quota that it
+//! began with, and its write fails if anything was charged since. What others write into a status, and what was stored before
+//! its server knew of the quota, is mended by a count some time after every change ([`RECOUNT`]).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,6 @@ use crate::status::write_status;
 
 const NAME: &str = "resourcequota_primary";
 const WORKERS: usize = 5;
-/// By then what was charged is stored.
-const SETTLE: Duration = Duration::from_secs(1);
 /// How long after a change of a status it is checked. However often it changes, it is counted no more often than this.
 const RECOUNT: Duration = Duration::from_secs(30);
 
@@ -67,8 +65,6 @@ struct Controller {
     served: Mutex<Vec<Resource>>,
     /// What is watched for deletions because some quota counts it.
     watched: Mutex<Watched>,
-    /// The resourceVersions of quotas that are to be lowered, when that was first seen.
-    settling: Mutex<HashMap<ObjectKey, String>>,
     context: Context,
 }
 
@@ -84,7 +80,6 @@ pub async fn run(context: Context, usage: Arc<dyn QuotaUsage>) -> Result<(), Err
         quotas: quotas.store(),
         served: Mutex::default(),
         watched: Mutex::new((HashSet::new(), JoinSet::new())),
-        settling: Mutex::default(),
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
@@ -117,20 +112,10 @@ pub async fn run(context: Context, usage: Arc<dyn QuotaUsage>) -> Result<(), Err
     tasks.run(&context.shutdown).await
 }
 
-/// Whether objects of a resource may use more or less without going away. Others are left alone: to count while admission
-/// has charged an object that is not stored yet would take the charge back, and a charge is itself a change of a quota.
+/// Whether objects of a resource may use more or less without going away. Others are left alone: a charge is itself a change
+/// of a quota.
 fn uses_may_change(group: &str, plural: &str) -> bool {
     group.is_empty() && matches!(plural, "services" | "persistentvolumeclaims")
-}
-
-/// Whether `next` has less of anything in use than `now` says.
-fn lowers(now: Option<&ResourceQuotaStatus>, next: &ResourceQuotaStatus) -> bool {
-    let amount = |quantity: &Quantity| apimachinery::quantity::Quantity::parse(&quantity.0).ok();
-    let used = now.and_then(|now| now.used.as_ref());
-    next.used.iter().flatten().any(|(name, next)| {
-        let now = used.and_then(|used| used.get(name)).and_then(amount);
-        now.is_some_and(|now| amount(next).is_none_or(|next| next < now))
-    })
 }
 
 impl Controller {
@@ -141,10 +126,7 @@ impl Controller {
     }
 
     async fn sync(self: &Arc<Self>, key: ObjectKey) -> SyncResult {
-        let Some(quota) = self.quotas.get_key(&key) else {
-            self.settling.lock().remove(&key);
-            return Ok(None);
-        };
+        let Some(quota) = self.quotas.get_key(&key) else { return Ok(None) };
         if quota.metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
@@ -166,13 +148,6 @@ impl Controller {
             }
         }
         let status = ResourceQuotaStatus { hard: Some(hard), used: Some(used) };
-        let version = quota.metadata.resource_version.clone().unwrap_or_default();
-        if lowers(quota.status.as_ref(), &status)
-            && self.settling.lock().insert(key.clone(), version.clone()) != Some(version)
-        {
-            return Ok(Some(SETTLE));
-        }
-        self.settling.lock().remove(&key);
         write_status(&self.context.client, &*quota, status).await?;
         Ok(None)
     }
@@ -227,25 +202,6 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_status_is_lowered_if_less_of_anything_is_used() {
-        let status = |used: &[(&str, &str)]| ResourceQuotaStatus {
-            hard: None,
-            used: Some(
-                used.iter().map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned()))).collect(),
-            ),
-        };
-        for (now, next, expected) in [
-            (None, status(&[("pods", "0")]), false),
-            (Some(status(&[("pods", "1")])), status(&[("pods", "1"), ("cpu", "2")]), false),
-            (Some(status(&[("pods", "1"), ("cpu", "1500m")])), status(&[("pods", "2"), ("cpu", "1")]), true),
-            (Some(status(&[("cpu", "1000m")])), status(&[("cpu", "1")]), false),
-            (Some(status(&[("memory", "1Gi")])), status(&[("memory", "1023Mi")]), true),
-        ] {
-            assert_eq!(lowers(now.as_ref(), &next), expected, "{now:?} {next:?}");
-        }
-    }
 
     #[test]
     fn a_charge_is_no_reason_to_count_again() {

@@ -2,10 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult, GroupResource, GroupVersionKind, UserInfo};
 use apis::resource::Resource;
 use async_trait::async_trait;
 use serde_json::Value;
+use storage::{Companion, NewObject};
+
+use crate::{attributes, keys};
 
 /// What is about to happen to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +85,29 @@ pub struct Review<'a> {
 pub trait AdmissionHook: Send + Sync {
     /// May change the object. `object` is `None` on delete and connect.
     async fn mutate(&self, review: &Review<'_>, object: Option<&mut Value>, old: Option<&Value>) -> ApiResult<()>;
-    /// The last word before the commit; quota is charged here.
+    /// The last word before the commit, but for quotas.
     async fn validate(&self, review: &Review<'_>, object: Option<&Value>, old: Option<&Value>) -> ApiResult<()>;
+    /// What an object that is written is charged to. Asked again when one of these changed before the commit.
+    async fn charge(&self, _: &Review<'_>, _object: &Value, _old: Option<&Value>) -> ApiResult<Charge> {
+        Ok(Charge::default())
+    }
+}
+
+/// What a write is charged to.
+#[derive(Default)]
+pub struct Charge {
+    /// ResourceQuotas as they were read, but for the status that they come to have by the write.
+    pub quotas: Vec<Value>,
+    /// Held until it is written, so that others wait instead of being in each other's way.
+    pub turn: Option<Box<dyn Send + Sync>>,
+}
+
+/// A charge that is going to be written.
+#[derive(Default)]
+pub(crate) struct Charged {
+    pub companions: Vec<Companion>,
+    /// Given back when this is dropped.
+    pub turn: Option<Box<dyn Send + Sync>>,
 }
 
 /// Lets everything pass: for objects that the server itself makes at start.
@@ -100,6 +125,25 @@ impl AdmissionHook for NoAdmission {
 }
 
 impl crate::Registry {
+    /// Asks what a write is charged to.
+    pub(crate) async fn charge(&self, review: &Review<'_>, object: &Value, old: Option<&Value>) -> ApiResult<Charged> {
+        loop {
+            let Charge { quotas, turn } = review.call.admission.charge(review, object, old).await?;
+            let companions: Option<Vec<_>> = quotas.iter().map(|quota| self.companion(quota)).collect();
+            if let Some(companions) = companions {
+                return Ok(Charged { companions, turn });
+            }
+        }
+    }
+
+    /// A changed quota, unless it is not any more what it was when it was read.
+    fn companion(&self, quota: &Value) -> Option<Companion> {
+        let row = self.rows.newest("", "resourcequotas")?.resource;
+        let seen = self.storage.get(&keys::object(row, quota.namespace(), quota.name()))?;
+        let object = NewObject::encode(quota, attributes::of(row, quota));
+        (seen.revision().get().to_string() == quota.resource_version()).then_some(Companion { seen, object })
+    }
+
     /// Asks admission about an object that is answered and not stored: a TokenRequest.
     pub async fn admit_create(&self, call: &Call<'_>, kind: &GroupVersionKind, object: &mut Value) -> ApiResult<()> {
         call.admission.mutate(&call.review_as(Operation::Create, kind.clone()), Some(object), None).await?;

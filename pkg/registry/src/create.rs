@@ -1,15 +1,16 @@
-//! Creation: default, mutate, default, prepare, validate, validating admission, commit.
+//! Creation: default, mutate, default, prepare, validate, validating admission, quota and commit.
 
 use apimachinery::managed::Ordered;
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
 use bytes::Bytes;
 use serde_json::Value;
-use storage::{NewObject, StorageError};
+use storage::{NewObject, StorageError, StoredObject, UpdateError};
 
-use crate::call::{Call, Operation};
+use crate::call::{Call, Charged, Operation};
 use crate::errors::from_storage;
 use crate::metadata::Seen;
+use crate::update::flatten;
 use crate::{Registry, attributes, keys, managed, metadata, names, rows};
 
 /// Whose the fields of an object that is written become.
@@ -42,7 +43,7 @@ impl Registry {
         unreachable!("the loop ends by returning")
     }
 
-    /// Everything up to the commit.
+    /// Everything up to the quotas.
     pub(crate) async fn prepare_create(
         &self,
         call: &Call<'_>,
@@ -98,6 +99,7 @@ impl Registry {
     }
 
     async fn commit_create(&self, call: &Call<'_>, object: &mut Value) -> ApiResult<Bytes> {
+        let charged = self.charge(&call.review(Operation::Create, object.name()), object, None).await?;
         let reservation = self.services.begin(call, object, None).await?;
         let key = keys::object(call.resource, call.namespace, object.name());
         if call.dry_run {
@@ -106,21 +108,41 @@ impl Registry {
                 None => Ok(to_bytes(object)),
             };
         }
-        let attributes = attributes::of(call.resource, object);
-        match self.storage.create(&key, NewObject::encode(object, attributes)).await {
+        match self.create_charged(call, &key, object, charged).await {
             Ok(stored) => {
                 reservation.commit().await;
                 self.expiry.written(call.resource, &stored);
                 Ok(stored.body().clone())
             }
-            Err(unknown @ StorageError::Unconfirmed) => Err(from_storage(unknown)),
+            Err(UpdateError::Storage(unknown @ StorageError::Unconfirmed)) => Err(from_storage(unknown)),
             Err(refused) => {
                 reservation.abandon().await;
                 Err(match refused {
-                    StorageError::KeyExists { .. } => self.exists(call, &key, object),
-                    other => from_storage(other),
+                    UpdateError::Storage(StorageError::KeyExists { .. }) => self.exists(call, &key, object),
+                    other => flatten(other),
                 })
             }
+        }
+    }
+
+    /// Writes the object and what it is charged to in one step; again for as long as that changes meanwhile.
+    async fn create_charged(
+        &self,
+        call: &Call<'_>,
+        key: &str,
+        object: &Value,
+        mut charged: Charged,
+    ) -> Result<StoredObject, UpdateError<ApiError>> {
+        loop {
+            let new = NewObject::encode(object, attributes::of(call.resource, object));
+            let Charged { companions, turn } = charged;
+            if let Some(stored) = self.storage.create_with(key, new, companions).await? {
+                return Ok(stored);
+            }
+            // Or it would wait for itself.
+            drop(turn);
+            let review = call.review(Operation::Create, object.name());
+            charged = self.charge(&review, object, None).await.map_err(UpdateError::Refused)?;
         }
     }
 

@@ -38,7 +38,7 @@ use storage::Storage;
 pub use storage::StoredObject;
 
 pub use attributes::Selection;
-pub use call::{AdmissionHook, Call, NoAdmission, Operation, Review};
+pub use call::{AdmissionHook, Call, Charge, NoAdmission, Operation, Review};
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use keys::VITAL as VITAL_KEYS;
 pub use list::{ListError, ListPage, ListQuery, ResourceVersionMatch};

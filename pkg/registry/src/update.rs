@@ -3,14 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use apimachinery::meta::ObjectExt as _;
-use apimachinery::{ApiError, ApiResult, GroupResource, GroupVersionKind};
+use apimachinery::{ApiError, ApiResult, GroupVersionKind};
 use apis::resource::SubresourceUpdate;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use serde_json::Value;
 use storage::{NewObject, Outcome, StorageError, StoredObject, UpdateError};
 
-use crate::call::{Call, Operation};
+use crate::call::{Call, Charged, Operation};
 use crate::create::{Ownership, to_bytes};
 use crate::errors::{check_uid, from_storage};
 use crate::managed::{self, Application};
@@ -59,6 +58,7 @@ enum Owners {
 #[derive(Default)]
 struct Attempt {
     reservation: Option<Reservation>,
+    charged: Charged,
     /// The answer of a dry run.
     dry: Option<Bytes>,
     created: bool,
@@ -126,31 +126,6 @@ impl Registry {
         Ok(Written { body: stored.body().clone(), created: attempt.created })
     }
 
-    /// Changes an object for a part of the server itself, without admission or validation: quota's `status.used`. `change`
-    /// is called again when somebody else was faster; its error leaves the object as it is.
-    pub async fn change_status(
-        &self,
-        resource: &GroupResource,
-        namespace: &str,
-        name: &str,
-        change: &mut (dyn FnMut(&mut Value) -> ApiResult<()> + Send),
-    ) -> ApiResult<Value> {
-        let not_found = || ApiError::not_found(resource, name);
-        let row = self.rows.newest(&resource.group, &resource.resource).ok_or_else(not_found)?.resource;
-        let key = keys::object(row, namespace, name);
-        let mut change_once = |current: Option<StoredObject>| -> ApiResult<storage::Change> {
-            let mut object = current.ok_or_else(not_found)?.decode();
-            change(&mut object)?;
-            let attributes = attributes::of(row, &object);
-            Ok(storage::Change::Put(NewObject::encode(&object, attributes)))
-        };
-        let update = |current| Box::pin(std::future::ready(change_once(current))) as BoxFuture<'_, _>;
-        match self.storage.guaranteed_update(&key, update).await.map_err(flatten)? {
-            Outcome::Put(stored) | Outcome::Unchanged(Some(stored)) | Outcome::Deleted(stored) => Ok(stored.decode()),
-            Outcome::Unchanged(None) => Err(not_found()),
-        }
-    }
-
     async fn update_once(
         &self,
         call: &Call<'_>,
@@ -191,6 +166,7 @@ impl Registry {
         metadata::dedup_owners(call, &mut object, Seen::InRequest);
         let mut object = self.prepare_create(call, object, false, ownership).await?;
         attempt.created = true;
+        attempt.charged = self.charge(&call.review(Operation::Create, call.name), &object, None).await?;
         attempt.reservation = Some(self.services.begin(call, &mut object, None).await?);
         Ok(finish(call, object, attempt))
     }
@@ -265,6 +241,7 @@ impl Registry {
         if is_finished(&new) {
             return Ok(if call.dry_run { finish(call, new, attempt) } else { storage::Change::Delete });
         }
+        attempt.charged = self.charge(&review, &new, Some(&old)).await?;
         attempt.reservation = Some(self.services.begin(call, &mut new, Some(&old)).await?);
         if managed::is_unchanged(&new, &old) {
             attempt.dry = call.dry_run.then(|| stored.body().clone());
@@ -357,8 +334,9 @@ fn finish(call: &Call<'_>, object: Value, attempt: &mut Attempt) -> storage::Cha
         attempt.dry = Some(to_bytes(&object));
         return storage::Change::Keep;
     }
-    let attributes = attributes::of(call.resource, &object);
-    storage::Change::Put(NewObject::encode(&object, attributes))
+    let new = NewObject::encode(&object, attributes::of(call.resource, &object));
+    // The turn stays with the attempt until this is written.
+    storage::Change::PutWith(new, std::mem::take(&mut attempt.charged.companions))
 }
 
 pub(crate) fn flatten(error: UpdateError<ApiError>) -> ApiError {

@@ -32,5 +32,5 @@ pub use object::{NewObject, StoredObject};
 pub use raft::{Integrity, Member, OpenError, PEER_SERVER_NAME, PeerConfig, Problem, StateReport, Verified, verify};
 pub use resource_version::{InvalidResourceVersion, ResourceVersion};
 pub use storage::{Config, Statistics, Storage, StorageError};
-pub use update::{Change, Outcome, UpdateError};
+pub use update::{Change, Companion, Outcome, UpdateError};
 pub use watch::{Watch, WatchEnd, WatchEvent};

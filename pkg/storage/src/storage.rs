@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mvcc::{Operation, OutOfRange, Precondition, Revision, Store, Transaction};
 use raft::{Node, OpenError, PeerConfig, ProposeError};
 
-use crate::{At, ListOptions, NewObject, Page, StoredObject, Watch, list};
+use crate::{At, Companion, ListOptions, NewObject, Page, StoredObject, Watch, list};
 
 pub use raft::Statistics;
 
@@ -131,6 +131,14 @@ fn history_bytes(config: &Config) -> usize {
     }
 }
 
+/// What changed before a write could be done, which so was not.
+pub(crate) enum Beaten {
+    /// The object; this is what is there.
+    Object(Option<StoredObject>),
+    /// A companion.
+    Companion,
+}
+
 /// The objects. Clones share it.
 #[derive(Clone)]
 pub struct Storage {
@@ -172,6 +180,18 @@ impl Storage {
 
     /// Writes an object whose key must be free.
     pub async fn create(&self, key: &str, object: NewObject) -> Result<StoredObject, StorageError> {
+        let created = self.create_with(key, object, Vec::new()).await?;
+        created.ok_or_else(|| StorageError::KeyExists { key: key.to_owned() })
+    }
+
+    /// As [`Self::create`], in one step with changes of others. `None`: one of these changed since it was seen, and nothing
+    /// is written.
+    pub async fn create_with(
+        &self,
+        key: &str,
+        object: NewObject,
+        companions: Vec<Companion>,
+    ) -> Result<Option<StoredObject>, StorageError> {
         let exists = || StorageError::KeyExists { key: key.to_owned() };
         // What is there is there for good enough: no need to ask the log. In a group it may be gone elsewhere.
         if self.store().get(key.as_bytes()).is_some() {
@@ -181,8 +201,11 @@ impl Storage {
             }
         }
         let precondition = Precondition::Absent { key: Bytes::copy_from_slice(key.as_bytes()) };
-        let written = self.write(precondition, self.put(key, object)?).await?;
-        written.map_err(|_| exists())
+        match self.write(precondition, self.put(key, object)?, companions).await? {
+            Ok(stored) => Ok(Some(stored)),
+            Err(Beaten::Companion) => Ok(None),
+            Err(Beaten::Object(_)) => Err(exists()),
+        }
     }
 
     pub(crate) fn put(&self, key: &str, object: NewObject) -> Result<Operation, StorageError> {
@@ -198,20 +221,28 @@ impl Storage {
         })
     }
 
-    /// Does one operation if its precondition holds; else gives back what is there.
+    /// Does one operation if its precondition holds, and with it changes the companions if all are as they were seen.
     pub(crate) async fn write(
         &self,
         precondition: Precondition,
         operation: Operation,
-    ) -> Result<Result<StoredObject, Option<StoredObject>>, StorageError> {
-        let transaction = Transaction { preconditions: vec![precondition], operations: vec![operation] };
+        companions: Vec<Companion>,
+    ) -> Result<Result<StoredObject, Beaten>, StorageError> {
+        let mut transaction = Transaction { preconditions: vec![precondition], operations: vec![operation] };
+        for Companion { seen, object } in companions {
+            transaction.preconditions.push(Precondition::unchanged(seen.record()));
+            transaction.operations.push(self.put(seen.key(), object)?);
+        }
         let proposed = self.inner.node.propose(&transaction).await;
         match proposed.map_err(|error| StorageError::from_propose(&error))? {
             mvcc::Outcome::Committed(events) => match events.first() {
                 Some(event) => Ok(Ok(StoredObject::new(event.record.clone()))),
-                None => Ok(Err(None)),
+                None => Ok(Err(Beaten::Object(None))),
             },
-            mvcc::Outcome::Conflict { current, .. } => Ok(Err(current.map(StoredObject::new))),
+            mvcc::Outcome::Conflict { precondition: 0, current } => {
+                Ok(Err(Beaten::Object(current.map(StoredObject::new))))
+            }
+            mvcc::Outcome::Conflict { .. } => Ok(Err(Beaten::Companion)),
             mvcc::Outcome::Malformed(error) => Err(StorageError::Unavailable(error.to_string())),
         }
     }

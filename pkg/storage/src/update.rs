@@ -2,7 +2,17 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use mvcc::{Operation, Precondition};
 
+use crate::storage::Beaten;
 use crate::{NewObject, Storage, StorageError, StoredObject};
+
+/// A change of another object that is made in one step with a write, or not at all.
+#[derive(Clone, Debug)]
+pub struct Companion {
+    /// It must still be this one.
+    pub seen: StoredObject,
+    /// What it becomes.
+    pub object: NewObject,
+}
 
 /// What an update wants done.
 #[derive(Clone, Debug)]
@@ -11,6 +21,8 @@ pub enum Change {
     Keep,
     /// Write this.
     Put(NewObject),
+    /// Write this, and these with it.
+    PutWith(NewObject, Vec<Companion>),
     /// Remove the object.
     Delete,
 }
@@ -40,7 +52,7 @@ pub enum UpdateError<E> {
 impl Storage {
     /// Changes one object as `change` says. It is shown the newest version that this server has, and called again with a
     /// newer one whenever the object changed before its answer could be written; so it never overwrites what it has not
-    /// seen. It is also called again before a refusal counts, or an answer to change nothing, if it was shown what another
+    /// seen; and again when a companion of its answer changed. It is also called again before a refusal counts, or an answer to change nothing, if it was shown what another
     /// server has a newer version of.
     pub async fn guaranteed_update<'a, E, F>(&self, key: &str, mut change: F) -> Result<Outcome, UpdateError<E>>
     where
@@ -54,7 +66,9 @@ impl Storage {
             let writes = match &wanted {
                 Err(_) | Ok(Change::Keep) => false,
                 // A write that changes nothing makes no revision and wakes no watcher.
-                Ok(Change::Put(object)) => !current.as_ref().is_some_and(|current| current.same_as(object)),
+                Ok(Change::Put(object) | Change::PutWith(object, _)) => {
+                    !current.as_ref().is_some_and(|current| current.same_as(object))
+                }
                 Ok(Change::Delete) => current.is_some(),
             };
             if !writes && !std::mem::replace(&mut newest, true) {
@@ -69,20 +83,22 @@ impl Storage {
             if !writes {
                 return Ok(Outcome::Unchanged(current));
             }
-            let (operation, deletes) = match wanted {
-                Change::Put(object) => (self.put(key, object)?, false),
+            let (operation, companions, deletes) = match wanted {
+                Change::Put(object) => (self.put(key, object)?, Vec::new(), false),
+                Change::PutWith(object, companions) => (self.put(key, object)?, companions, false),
                 Change::Keep | Change::Delete => {
-                    (Operation::Delete { key: Bytes::copy_from_slice(key.as_bytes()) }, true)
+                    (Operation::Delete { key: Bytes::copy_from_slice(key.as_bytes()) }, Vec::new(), true)
                 }
             };
             let precondition = match &current {
                 Some(object) => Precondition::unchanged(object.record()),
                 None => Precondition::Absent { key: Bytes::copy_from_slice(key.as_bytes()) },
             };
-            match self.write(precondition, operation).await? {
+            match self.write(precondition, operation, companions).await? {
                 Ok(object) if deletes => return Ok(Outcome::Deleted(object)),
                 Ok(object) => return Ok(Outcome::Put(object)),
-                Err(there) => current = there,
+                Err(Beaten::Object(there)) => current = there,
+                Err(Beaten::Companion) => {}
             }
         }
     }

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{PODS, assert_stamped, create, delete, key, pod, put, store, store_with};
 use futures::FutureExt;
 use serde_json::json;
-use storage::{At, Attributes, Change, ListOptions, NewObject, Outcome, StorageError, UpdateError};
+use storage::{
+    At, Attributes, Change, Companion, ListOptions, NewObject, Outcome, StorageError, StoredObject, UpdateError,
+};
 
 fn page(after: Option<String>, revision: u64, limit: usize) -> ListOptions {
     ListOptions { at: At::Exact(revision), after, limit, predicate: None }
@@ -71,6 +73,44 @@ async fn update_sees_the_newest_and_runs_again_after_a_conflict() {
     assert_eq!(written.attributes().label("app"), Some("other+1"), "nothing is overwritten unseen");
     assert_stamped(&written);
     assert!(written.create_revision() < written.revision());
+}
+
+#[tokio::test]
+async fn what_is_written_together_is_written_in_one_step_or_not_at_all() {
+    let store = store().await;
+    let label = |name: &str| store.get(&key(name)).map(|object| object.attributes().label("app").unwrap().to_owned());
+    let stale = create(&store, "other", "0").await;
+    put(&store, "other", "1").await;
+    let with = |seen: &StoredObject| vec![Companion { seen: seen.clone(), object: pod("other", "2") }];
+    assert!(store.create_with(&key("a"), pod("a", "x"), with(&stale)).await.unwrap().is_none());
+    assert_eq!((label("a"), label("other").as_deref()), (None, Some("1")));
+    let seen = store.get(&key("other")).unwrap();
+    let created = store.create_with(&key("a"), pod("a", "x"), with(&seen)).await.unwrap().unwrap();
+    assert_eq!(created.attributes().label("app"), Some("x"));
+    assert_eq!(label("other").as_deref(), Some("2"));
+    let taken = store.create_with(&key("a"), pod("a", "y"), with(&store.get(&key("other")).unwrap())).await;
+    assert!(matches!(taken, Err(StorageError::KeyExists { .. })));
+}
+
+#[tokio::test]
+async fn an_update_runs_again_when_what_it_writes_beside_the_object_has_changed() {
+    let store = store().await;
+    create(&store, "a", "x").await;
+    let mut seen = create(&store, "other", "0").await;
+    put(&store, "other", "1").await;
+    let (inner, mut calls) = (&store.store, 0);
+    let outcome = store
+        .guaranteed_update::<(), _>(&key("a"), |_| {
+            calls += 1;
+            let seen = std::mem::replace(&mut seen, inner.get(&key("other")).unwrap());
+            let change = Change::PutWith(pod("a", "y"), vec![Companion { seen, object: pod("other", "2") }]);
+            async move { Ok(change) }.boxed()
+        })
+        .await
+        .unwrap();
+    assert!(matches!(outcome, Outcome::Put(_)));
+    assert_eq!(calls, 2);
+    assert_eq!(store.get(&key("other")).unwrap().attributes().label("app"), Some("2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

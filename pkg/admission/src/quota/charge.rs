@@ -1,6 +1,8 @@
-//! Check and charge as one step. Writers of one namespace take turns, and the status is written by compare-and-swap, so that
-//! many requests at once cannot exceed a quota together.
+//! What a write is charged to. The status is raised in the same step in which the object is stored, and only if the quota is
+//! still what was judged: neither many requests at once nor many servers can exceed a quota together, and who counts anew
+//! sees of each write all or nothing.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -8,9 +10,8 @@ use std::sync::Arc;
 use apimachinery::meta::ObjectExt;
 use apimachinery::{ApiError, ApiResult, GroupResource};
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::pending::{Charged, Pending};
 use super::scopes::matches;
 use super::usage::{counts, missing_constraints, resources_of, usage, used_by};
 use crate::resources::{Amounts, add, amounts, mask, shown, subtract, to_value};
@@ -22,16 +23,18 @@ const LOCKS: usize = 64;
 pub struct ResourceQuota {
     reader: Arc<dyn Reader>,
     quotas: GroupResource,
-    locks: Vec<Mutex<()>>,
+    locks: Vec<Arc<Mutex<()>>>,
     hasher: RandomState,
-    pending: Pending,
     now: fn() -> i64,
 }
 
-/// One quota that means the object, and what the write adds to it.
-struct Charge {
-    name: String,
-    delta: Amounts,
+/// What a write is charged to.
+#[derive(Debug, Default)]
+pub struct Charge {
+    /// Quotas as they were read, but for the status that they come to have.
+    pub quotas: Vec<Value>,
+    /// Writers of a namespace take turns, for as long as they hold this: of many only one could write.
+    pub turn: Option<OwnedMutexGuard<()>>,
 }
 
 impl ResourceQuota {
@@ -41,43 +44,50 @@ impl ResourceQuota {
         Self {
             reader,
             quotas: GroupResource::new("", "resourcequotas"),
-            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+            locks: (0..LOCKS).map(|_| Arc::default()).collect(),
             hasher: RandomState::new(),
-            pending: Pending::default(),
             now: unix_now,
         }
     }
 
-    /// Charges what the write adds to every quota that means the object, or refuses it and charges nothing.
-    pub async fn charge(&self, a: &Attributes<'_>, new: Option<&Value>, old: Option<&Value>) -> ApiResult<()> {
-        let Some(new) = new.filter(|_| is_counted(a)) else { return Ok(()) };
-        if self.reader.list(&self.quotas, a.namespace).is_empty() {
-            return Ok(());
+    /// Adds what the write adds to every quota that means the object, or refuses it. Nothing is written.
+    pub async fn charge(&self, a: &Attributes<'_>, new: &Value, old: Option<&Value>) -> ApiResult<Charge> {
+        if !is_counted(a) || self.reader.list(&self.quotas, a.namespace).is_empty() {
+            return Ok(Charge::default());
         }
         let lock = &self.locks[self.hasher.hash_one(a.namespace) as usize % LOCKS];
-        let _turn = lock.lock().await;
-        let mut charges = Vec::new();
-        for quota in self.reader.list(&self.quotas, a.namespace) {
-            let quota = self.observed(a, quota).await?;
-            let Some(charge) = self.charge_for(a, &quota, new, old)? else { continue };
-            if check(a, new, &quota, &charge).is_err() {
-                // The count may be out of date (deletions are counted later): count anew before refusing.
-                let fresh = self.recount(a, &quota).await?;
-                check(a, new, &fresh, &charge)?;
-            }
-            charges.push(charge);
-        }
-        if a.dry_run { Ok(()) } else { self.apply(a, new, &Charged::new(a, old), &charges).await }
+        let turn = lock.clone().lock_owned().await;
+        let quotas = match self.charged(a, new, old) {
+            // It may rest on an old state.
+            Err(_) if self.reader.catch_up().await? => self.charged(a, new, old)?,
+            outcome => outcome?,
+        };
+        let is_written = !quotas.is_empty() && !a.dry_run;
+        Ok(if is_written { Charge { quotas, turn: Some(turn) } } else { Charge::default() })
     }
 
-    /// `None` if the write adds nothing that this quota counts.
-    fn charge_for(
-        &self,
-        a: &Attributes<'_>,
-        quota: &Value,
-        new: &Value,
-        old: Option<&Value>,
-    ) -> ApiResult<Option<Charge>> {
+    /// The quotas that count more of something by the write.
+    fn charged(&self, a: &Attributes<'_>, new: &Value, old: Option<&Value>) -> ApiResult<Vec<Value>> {
+        let mut charged = Vec::new();
+        for quota in self.reader.list(&self.quotas, a.namespace) {
+            let mut quota = self.observed(&quota);
+            let Some(delta) = self.delta(a, &quota, new, old)? else { continue };
+            if check(a, new, &quota, &delta).is_err() {
+                // The count may be out of date (deletions are counted later): count anew before refusing.
+                quota = Cow::Owned(self.counted(&quota));
+                check(a, new, &quota, &delta)?;
+            }
+            let mut quota = quota.into_owned();
+            let mut used = amounts(quota.at("status/used"));
+            add(&mut used, &delta);
+            quota["status"]["used"] = to_value(&used);
+            charged.push(quota);
+        }
+        Ok(charged)
+    }
+
+    /// What the write adds to what the quota counts; `None` if nothing.
+    fn delta(&self, a: &Attributes<'_>, quota: &Value, new: &Value, old: Option<&Value>) -> ApiResult<Option<Amounts>> {
         if !matches(quota, a.group, a.resource, new) {
             return Ok(None);
         }
@@ -98,103 +108,40 @@ impl ResourceQuota {
         }
         delta = mask(&delta, &hard);
         delta.retain(|_, amount| !amount.is_zero());
-        Ok((!delta.is_empty()).then(|| Charge { name: quota.name().to_owned(), delta }))
+        Ok((!delta.is_empty()).then_some(delta))
     }
 
     /// The quota with a status that fits its spec. A new or changed quota counts from this moment on, before any controller
     /// has seen it.
-    async fn observed(&self, a: &Attributes<'_>, quota: Value) -> ApiResult<Value> {
+    fn observed<'q>(&self, quota: &'q Value) -> Cow<'q, Value> {
         let (wanted, hard) = (amounts(quota.at("spec/hard")), amounts(quota.at("status/hard")));
         let used = amounts(quota.at("status/used"));
-        if wanted == hard && hard.keys().all(|name| used.contains_key(name)) {
-            return Ok(quota);
-        }
-        self.recount(a, &quota).await
+        let fits = wanted == hard && hard.keys().all(|name| used.contains_key(name));
+        if fits { Cow::Borrowed(quota) } else { Cow::Owned(self.counted(quota)) }
     }
 
-    /// Writes the true usage into the status, from the newest state of all objects that the quota means. A dry run only
-    /// sees it.
-    ///
-    /// It counts after it has read the quota, and the write fails if the quota changed since: what others charge meanwhile is
-    /// not written over.
-    async fn recount(&self, a: &Attributes<'_>, quota: &Value) -> ApiResult<Value> {
-        let namespace = quota.namespace();
-        let mut change = |quota: &mut Value| -> ApiResult<()> {
-            let hard = amounts(quota.at("spec/hard"));
-            let names: BTreeSet<String> = hard.keys().cloned().collect();
-            // Before the count: what is stored in between is then counted twice rather than not at all.
-            let pending = self.pending.of(&*self.reader, namespace, quota.name());
-            let mut used = self.count(quota, namespace, &names);
-            add(&mut used, &mask(&pending, &names));
-            quota["status"]["hard"] = to_value(&hard);
-            quota["status"]["used"] = to_value(&used);
-            Ok(())
-        };
-        if a.dry_run {
-            let mut seen = quota.clone();
-            change(&mut seen)?;
-            return Ok(seen);
-        }
-        self.reader.update_status(&self.quotas, namespace, quota.name(), &mut change).await
+    /// The quota with the true usage, from the newest state of all objects that it means. These are read after the quota: of
+    /// what is charged meanwhile the quota's next version tells.
+    fn counted(&self, quota: &Value) -> Value {
+        let mut counted = quota.clone();
+        // Scopes are matched against observed limits: those of the spec become these.
+        counted["status"]["hard"] = quota.at("spec/hard").cloned().unwrap_or_default();
+        let hard = amounts(counted.at("status/hard"));
+        let used = self.count(&counted, &hard.keys().cloned().collect());
+        counted["status"]["hard"] = to_value(&hard);
+        counted["status"]["used"] = to_value(&used);
+        counted
     }
 
-    fn count(&self, quota: &Value, namespace: &str, hard: &BTreeSet<String>) -> Amounts {
-        // Scopes are matched against observed limits: those of the spec are about to become these.
-        let mut observed = quota.clone();
-        observed["status"]["hard"] = quota.at("spec/hard").cloned().unwrap_or_default();
+    fn count(&self, quota: &Value, hard: &BTreeSet<String>) -> Amounts {
         let kinds: BTreeSet<(String, String)> = hard.iter().filter_map(|name| resources_of(name)).collect();
         let mut used: Amounts = hard.iter().map(|name| (name.clone(), Default::default())).collect();
         for (group, resource) in kinds {
-            let objects = self.reader.list(&GroupResource::new(&*group, &*resource), namespace);
-            let meant = objects.iter().filter(|object| matches(&observed, &group, &resource, object));
-            let part = used_by(&group, &resource, meant, hard, (self.now)());
-            used.extend(part);
+            let objects = self.reader.list(&GroupResource::new(&*group, &*resource), quota.namespace());
+            let meant = objects.iter().filter(|object| matches(quota, &group, &resource, object));
+            used.extend(used_by(&group, &resource, meant, hard, (self.now)()));
         }
         used
-    }
-
-    /// Adds to all quotas, or (should one refuse meanwhile) takes back what was added.
-    async fn apply(&self, a: &Attributes<'_>, new: &Value, object: &Charged, charges: &[Charge]) -> ApiResult<()> {
-        for (done, charge) in charges.iter().enumerate() {
-            self.pending.add(&*self.reader, &charge.name, &charge.delta, object);
-            let mut change = |quota: &mut Value| -> ApiResult<()> {
-                check(a, new, quota, charge)?;
-                let mut used = amounts(quota.at("status/used"));
-                add(&mut used, &charge.delta);
-                quota["status"]["used"] = to_value(&used);
-                Ok(())
-            };
-            let outcome = self.reader.update_status(&self.quotas, a.namespace, &charge.name, &mut change).await;
-            match outcome {
-                Ok(_) => {}
-                // A quota that is gone limits nothing.
-                Err(error) if error.code() == 404 => {}
-                Err(error) => {
-                    self.pending.remove(object);
-                    self.take_back(a.namespace, &charges[..done]).await?;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn take_back(&self, namespace: &str, charges: &[Charge]) -> ApiResult<()> {
-        for charge in charges {
-            let mut change = |quota: &mut Value| -> ApiResult<()> {
-                let mut used = amounts(quota.at("status/used"));
-                subtract(&mut used, &charge.delta);
-                quota["status"]["used"] = to_value(&used);
-                Ok(())
-            };
-            let outcome = self.reader.update_status(&self.quotas, namespace, &charge.name, &mut change).await;
-            if let Err(error) = outcome
-                && error.code() != 404
-            {
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -213,10 +160,9 @@ fn is_counted(a: &Attributes<'_>) -> bool {
 }
 
 /// Errs with upstream's text if the charge would exceed the quota.
-fn check(a: &Attributes<'_>, new: &Value, quota: &Value, charge: &Charge) -> ApiResult<()> {
+fn check(a: &Attributes<'_>, new: &Value, quota: &Value, delta: &Amounts) -> ApiResult<()> {
     let (hard, used) = (amounts(quota.at("status/hard")), amounts(quota.at("status/used")));
-    let exceeded: BTreeSet<String> = charge
-        .delta
+    let exceeded: BTreeSet<String> = delta
         .iter()
         .filter(|(name, delta)| {
             let Some(limit) = hard.get(*name) else { return false };
@@ -230,7 +176,7 @@ fn check(a: &Attributes<'_>, new: &Value, quota: &Value, charge: &Charge) -> Api
         return Ok(());
     }
     let part = |amounts: &Amounts| shown(&mask(amounts, &exceeded));
-    Err(refuse(a, new, quota, &part(&charge.delta), &part(&used), &part(&hard)))
+    Err(refuse(a, new, quota, &part(delta), &part(&used), &part(&hard)))
 }
 
 fn refuse(a: &Attributes<'_>, new: &Value, quota: &Value, requested: &str, used: &str, limited: &str) -> ApiError {

@@ -1,12 +1,11 @@
-//! ResourceQuota: what objects use ([`usage`](fn@usage)), which quotas mean them ([`matches`](fn@matches)), and the check that charges
-//! ([`ResourceQuota`]). The first two are pure and are what a quota controller needs to count anew.
+//! ResourceQuota: what objects use ([`usage`](fn@usage)), which quotas mean them ([`matches`](fn@matches)), and what a
+//! write is charged to ([`ResourceQuota`]). The first two are pure and are what a quota controller needs to count anew.
 
 mod charge;
-mod pending;
 mod scopes;
 mod usage;
 
-pub use charge::ResourceQuota;
+pub use charge::{Charge, ResourceQuota};
 pub use scopes::matches;
 pub use usage::{counts, missing_constraints, resources_of, usage, used_by};
 

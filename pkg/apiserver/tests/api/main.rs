@@ -22,6 +22,7 @@ mod network;
 mod objects;
 mod paths;
 mod pods;
+mod quota;
 mod samples;
 mod services;
 mod snapshots;
