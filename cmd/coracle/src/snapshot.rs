@@ -238,6 +238,7 @@ pub fn restore_file(path: &Path, data_dir: &Path) -> anyhow::Result<()> {
     println!("Now start the server as always: coracle server{}", flags(&header.settings));
     println!("Clients list again. Workers find it at the address of before; at another, start them with");
     println!("--server https://THIS:6443. Other servers join anew by that, --token and --resync.");
+    println!("Stop servers of before that still run: by themselves they go on as the cluster of before.");
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub struct SnapshotArguments {
 /// Where snapshots are, and who keeps them.
 #[derive(Clone, Debug, Args)]
 pub struct PlaceOptions {
-    /// Configuration file; every flag is a key of it [default: /etc/coracle/config.yaml if it exists]
+    /// Configuration file of the server, which names its folders [default: /etc/coracle/config.yaml if it exists]
     #[arg(long, short = 'c', global = true, value_name = "FILE", env = "CORACLE_CONFIG_FILE")]
     pub config: Option<PathBuf>,
     /// Folder that holds all state
