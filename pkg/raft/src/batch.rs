@@ -77,7 +77,10 @@ struct Rounds {
 
 impl Rounds {
     async fn run(mut self, raft: Raft<TypeConfig, Machine>) {
-        while let Some(batch) = self.next() {
+        loop {
+            // Who can run now may be about to propose, too: that goes along. When nobody can, this costs next to nothing.
+            tokio::task::yield_now().await;
+            let Some(batch) = self.next() else { return };
             write(&raft, batch).await;
         }
     }
