@@ -5,6 +5,8 @@
 //! relist is given to the [`Sink`] as a whole so that deletions during a gap are found by comparing. Nothing is dropped:
 //! an event that cannot be parsed ends the watch and leads to a relist.
 
+mod event;
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,9 +18,9 @@ use kube::client::Body;
 use rand::Rng as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 
+use self::event::Event;
 use crate::cached::Source;
 use crate::metrics;
 
@@ -35,6 +37,8 @@ const WATCH_GRACE: Duration = Duration::from_secs(30);
 
 /// Where a reflector's findings go. Calls come from one task, in the order of revisions.
 pub trait Sink<T>: Send {
+    /// `metadata.resourceVersion` of an object.
+    fn revision(object: &T) -> &str;
     /// The collection as a whole: what is not in `objects` does not exist (any more).
     fn replace(&mut self, objects: Vec<T>);
     fn upsert(&mut self, object: T);
@@ -206,25 +210,6 @@ struct StatusBody {
     message: String,
 }
 
-#[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    #[serde(borrow)]
-    object: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct JustRevision {
-    metadata: Revision,
-}
-
-#[derive(Deserialize)]
-struct Revision {
-    #[serde(default, rename = "resourceVersion")]
-    resource_version: String,
-}
-
 /// One watch request from `revision` on; `revision` follows what was seen. `Ok` is the server's orderly end.
 async fn watch<T: DeserializeOwned>(
     client: &Client,
@@ -265,22 +250,24 @@ async fn watch<T: DeserializeOwned>(
 }
 
 /// Gives one event to the sink.
-fn apply<T: DeserializeOwned>(line: &[u8], revision: &mut String, sink: &mut impl Sink<T>) -> Result<(), Failure> {
-    let parse = |source| Failure::Parse { what: "a watch event", source };
-    let frame: Frame<'_> = serde_json::from_slice(line).map_err(parse)?;
-    let raw = frame.object.get();
-    if frame.kind == "ERROR" {
-        return Err(status_failure(500, raw.as_bytes()));
-    }
-    let seen: JustRevision = serde_json::from_str(raw).map_err(parse)?;
-    match frame.kind {
-        "ADDED" | "MODIFIED" => sink.upsert(serde_json::from_str(raw).map_err(parse)?),
-        "DELETED" => sink.delete(serde_json::from_str(raw).map_err(parse)?),
-        "BOOKMARK" => {}
-        other => tracing::warn!(kind = other, "unknown kind of watch event; skipped"),
-    }
-    if !seen.metadata.resource_version.is_empty() {
-        *revision = seen.metadata.resource_version;
+fn apply<T: DeserializeOwned, S: Sink<T>>(line: &[u8], revision: &mut String, sink: &mut S) -> Result<(), Failure> {
+    let mut seen = |newer: &str| {
+        if !newer.is_empty() {
+            newer.clone_into(revision);
+        }
+    };
+    match serde_json::from_slice(line).map_err(|source| Failure::Parse { what: "a watch event", source })? {
+        Event::Changed(object) => {
+            seen(S::revision(&object));
+            sink.upsert(object);
+        }
+        Event::Deleted(object) => {
+            seen(S::revision(&object));
+            sink.delete(object);
+        }
+        Event::Bookmark(at) => seen(&at.metadata.resource_version),
+        Event::Error(status) => return Err(status_failure(500, status.get().as_bytes())),
+        Event::Unknown(kind) => tracing::warn!(%kind, "unknown kind of watch event; skipped"),
     }
     Ok(())
 }
@@ -360,6 +347,46 @@ mod tests {
             }
         }
         assert_eq!(found, ["{\"a\":1}", "{\"b\":2}", "{}"]);
+    }
+
+    /// What a sink was told, as text.
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Sink<serde_json::Value> for Told {
+        fn revision(object: &serde_json::Value) -> &str {
+            object["metadata"]["resourceVersion"].as_str().unwrap_or_default()
+        }
+        fn replace(&mut self, _: Vec<serde_json::Value>) {}
+        fn upsert(&mut self, object: serde_json::Value) {
+            self.0.push(format!("+{}", object["metadata"]["name"]));
+        }
+        fn delete(&mut self, object: serde_json::Value) {
+            self.0.push(format!("-{}", object["metadata"]["name"]));
+        }
+    }
+
+    #[test]
+    fn an_event_is_read_whatever_the_order_of_its_fields() {
+        let object = r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#;
+        for (line, told, at) in [
+            (format!(r#"{{"type":"ADDED","object":{object}}}"#), "+\"a\"", "7"),
+            (format!(r#"{{"object":{object},"type":"MODIFIED","more":[1]}}"#), "+\"a\"", "7"),
+            (format!(r#"{{"type":"DELETED","object":{object}}}"#), "-\"a\"", "7"),
+            (format!(r#"{{"type":"BOOKMARK","object":{object}}}"#), "", "7"),
+            (format!(r#"{{"type":"NEW","object":{object}}}"#), "", "1"),
+            (r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#.to_owned(), "+\"a\"", "1"),
+        ] {
+            let (mut sink, mut revision) = (Told::default(), "1".to_owned());
+            apply(line.as_bytes(), &mut revision, &mut sink).unwrap();
+            assert_eq!((sink.0.concat().as_str(), revision.as_str()), (told, at), "{line}");
+        }
+        let failure = |line: &str| apply(line.as_bytes(), &mut "1".to_owned(), &mut Told::default()).unwrap_err();
+        let gone = failure(r#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}}"#);
+        assert!(gone.needs_list() && matches!(gone, Failure::Status { code: 410, .. }), "{gone}");
+        for line in ["", "{}", "[]", r#"{"type":"ADDED"}"#, r#"{"object":{}}"#, r#"{"type":"ADDED","object":{}"#] {
+            assert!(matches!(failure(line), Failure::Parse { .. }), "{line}");
+        }
     }
 
     #[test]

@@ -144,6 +144,10 @@ impl<T: Cached> Core<T> {
 }
 
 impl<T: Cached> Sink<T> for Arc<Core<T>> {
+    fn revision(object: &T) -> &str {
+        object.resource_version()
+    }
+
     fn replace(&mut self, objects: Vec<T>) {
         let mut state = self.state.write();
         let mut gone: HashSet<ObjectKey> = state.all().map(|object| ObjectKey::of(&**object)).collect();

@@ -71,12 +71,13 @@ pub(super) struct Work {
 
 #[derive(Debug, Default)]
 pub(super) struct Graph {
-    nodes: HashMap<Uid, Node>,
+    /// Boxed: a table of some hundred thousand of them is moved each time that it grows.
+    nodes: HashMap<Uid, Box<Node>>,
 }
 
 impl Graph {
     pub(super) fn get(&self, uid: &str) -> Option<&Node> {
-        self.nodes.get(uid)
+        self.nodes.get(uid).map(Box::as_ref)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -111,7 +112,7 @@ impl Graph {
                     waits,
                     is_virtual: false,
                 };
-                self.nodes.insert(seen.uid.clone(), node);
+                self.nodes.insert(seen.uid.clone(), Box::new(node));
                 (Vec::new(), waits)
             }
         };
@@ -135,7 +136,7 @@ impl Graph {
             let entry = self.nodes.entry(owner.uid.clone()).or_insert_with(|| {
                 // Named but not seen: it may not have been listed yet, or be gone for good.
                 work.delete.push(owner.uid.clone());
-                Node {
+                Box::new(Node {
                     identity: Identity {
                         api_version: owner.api_version.clone(),
                         kind: owner.kind.clone(),
@@ -147,7 +148,7 @@ impl Graph {
                     deleting: false,
                     waits: false,
                     is_virtual: true,
-                }
+                })
             });
             entry.dependents.insert(seen.uid.clone());
         }

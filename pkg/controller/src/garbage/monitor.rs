@@ -77,6 +77,10 @@ pub(super) struct Monitor {
 }
 
 impl Sink<Meta> for Monitor {
+    fn revision(object: &Meta) -> &str {
+        &object.metadata.resource_version
+    }
+
     fn replace(&mut self, objects: Vec<Meta>) {
         let present: HashSet<Uid> = objects.iter().map(|object| object.metadata.uid.clone()).collect();
         let gone: Vec<Uid> = self.known.difference(&present).cloned().collect();
