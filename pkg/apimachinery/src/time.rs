@@ -4,7 +4,9 @@ use jiff::{Timestamp, Unit};
 
 /// Now, as `metadata.creationTimestamp` has it: `2026-01-02T03:04:05Z`.
 pub fn now_rfc3339() -> String {
-    format(Timestamp::now())
+    // Every write asks for this: jiff's own form of whole seconds is the same, and several times cheaper.
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
 }
 
 /// Now, as Leases and Events have it: `2026-01-02T03:04:05.000006Z`.
@@ -102,5 +104,7 @@ mod tests {
         assert_eq!(seconds_between("2026-01-02T03:04:05Z", "2026-01-02T03:05:06Z"), Some(61));
         assert!(is_canonical(&now_rfc3339()));
         assert_eq!(now_micro().len(), 27);
+        let now = now_rfc3339();
+        assert_eq!(format(parse(&now).unwrap()), now);
     }
 }

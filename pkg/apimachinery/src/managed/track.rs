@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::compare::Comparison;
 use super::entry::{Entry, Managers, Operation};
 use super::set::FieldSet;
 use super::updater::{Updater, Versioned};
@@ -67,7 +68,7 @@ pub fn track_update(updater: Updater<'_>, old: &Value, new: &Value, writer: Writ
     if managers.is_empty() {
         return None;
     }
-    take_over(updater, old, new, &comparison, managers, writer)
+    take_over(updater, old, new, comparison, managers, writer)
 }
 
 fn list_of(object: &Value) -> Option<&Value> {
@@ -76,21 +77,21 @@ fn list_of(object: &Value) -> Option<&Value> {
 
 fn change(updater: Updater<'_>, old: &Value, new: &Value, managers: Managers, writer: Writer<'_>) -> Option<Value> {
     let comparison = updater.compare(old, new, writer.api_version)?;
-    take_over(updater, old, new, &comparison, managers, writer)
+    take_over(updater, old, new, comparison, managers, writer)
 }
 
 fn take_over(
     updater: Updater<'_>,
     old: &Value,
     new: &Value,
-    comparison: &super::compare::Comparison,
+    comparison: Comparison,
     mut managers: Managers,
     writer: Writer<'_>,
 ) -> Option<Value> {
     let from = Versioned { object: old, api_version: writer.api_version };
     // An update always has its way: there are no conflicts to hear of.
-    let _ = updater.take(from, new, comparison, &mut managers, None, true);
-    add_update(&mut managers, writer, comparison.added.clone().union(comparison.modified.clone()));
+    let _ = updater.take(from, new, &comparison, &mut managers, None, true);
+    add_update(&mut managers, writer, comparison.added.union(comparison.modified));
     cap(&mut managers);
     managers.encode()
 }
