@@ -243,20 +243,24 @@ impl Watcher {
         Ok(())
     }
 
-    /// A revision such that all of the prefix's events up to it were handed out by [`poll`](Self::poll).
-    pub fn progress(&self) -> Revision {
+    /// A revision such that all of the prefix's events up to it were handed out by [`poll`](Self::poll). `None` if that is not
+    /// known any more, since it fell behind or the watch is over: `poll` says so.
+    pub fn progress(&self) -> Option<Revision> {
         if let Some(catch_up) = &self.catch_up {
-            return catch_up.done;
+            return Some(catch_up.done);
         }
         // Read before the queue: an event is queued before its revision is published.
         let published = self.store.revision();
         let state = self.group.state.lock();
-        let skip = self.position.saturating_sub(state.front) as usize;
-        match state.queue.get(skip) {
+        if state.end.is_some() {
+            return None;
+        }
+        let skip = self.position.checked_sub(state.front)? as usize;
+        Some(match state.queue.get(skip) {
             // The revision before the next event; exact, since there is an event for each revision.
             Some(event) => Revision::new(event.revision().get() - 1),
             None => published,
-        }
+        })
     }
 }
 
@@ -303,6 +307,35 @@ mod tests {
                 assert!(!missed, "round {round}");
             }
         });
+    }
+
+    #[test]
+    fn a_watcher_that_fell_behind_or_is_over_does_not_say_how_far_it_is() {
+        let store = Store::new(Limits { ring_bytes_max: 1000, ..Limits::default() });
+        let put = |key: &'static [u8]| {
+            let put = Operation::Put {
+                key: Bytes::from_static(key),
+                body: Bytes::new(),
+                stamp_at: 0,
+                attributes: Bytes::new(),
+            };
+            store.apply(&Transaction { preconditions: Vec::new(), operations: vec![put] }, Instant::now());
+        };
+        let poll =
+            |watcher: &mut Watcher| watcher.poll(&mut Context::from_waker(Waker::noop()), 8, &mut VecDeque::new());
+        let watch = || store.watch(b"/a/", store.revision().get()).unwrap();
+        let mut behind = watch();
+        assert!(poll(&mut behind).is_pending());
+        // It has seen all so far. What comes now leaves the ring before it looks again.
+        put(b"/a/b");
+        (0..100).for_each(|_| put(b"/c/d"));
+        assert_eq!(behind.progress(), None);
+        assert_eq!(poll(&mut behind), Poll::Ready(Err(WatchEnd::Lagged)));
+        let over = watch();
+        assert_eq!(over.progress(), Some(store.revision()));
+        store.feed().end_all(WatchEnd::Closed);
+        put(b"/a/b");
+        assert_eq!(over.progress(), None);
     }
 
     #[test]

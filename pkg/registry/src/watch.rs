@@ -172,7 +172,7 @@ impl Watch {
     /// What to tell a watcher whose time is over: how far it is, if it wants to know and does not know yet.
     pub fn closing_bookmark(&mut self) -> Option<WatchEvent> {
         let sent = self.initial.is_empty() && self.initial_end.is_none() && !self.ended;
-        let revision = self.inner.progress().get();
+        let revision = self.inner.progress()?.get();
         if self.bookmarks.is_none() || !sent || revision <= self.told {
             return None;
         }
@@ -184,8 +184,8 @@ impl Watch {
         let Some(ticks) = &mut self.bookmarks else { return Poll::Pending };
         loop {
             ready!(ticks.poll_tick(context));
-            let revision = self.inner.progress().get();
-            if revision > self.told {
+            let progress = self.inner.progress();
+            if let Some(revision) = progress.map(|progress| progress.get()).filter(|revision| *revision > self.told) {
                 self.told = revision;
                 return Poll::Ready(WatchEvent::Bookmark { revision, initial_end: false });
             }

@@ -30,24 +30,19 @@ pub struct WatchEvent {
 pub struct Watch {
     watcher: Option<Watcher>,
     batch: VecDeque<Arc<Event>>,
-    progress: Revision,
+    /// Of the last change that was yielded.
+    last: Option<Revision>,
 }
 
 impl Watch {
     pub(crate) fn new(watcher: Watcher) -> Self {
-        let progress = watcher.progress();
-        Self { watcher: Some(watcher), batch: VecDeque::with_capacity(BATCH), progress }
+        Self { watcher: Some(watcher), batch: VecDeque::with_capacity(BATCH), last: None }
     }
 
     /// A revision such that every change of the prefix up to it was yielded: what a bookmark may say. Grows while other
-    /// prefixes change.
-    pub fn progress(&mut self) -> Revision {
-        if self.batch.is_empty()
-            && let Some(watcher) = &self.watcher
-        {
-            self.progress = watcher.progress();
-        }
-        self.progress
+    /// prefixes change. `None` when that is not known any more, since the watch fell behind or is over.
+    pub fn progress(&self) -> Option<Revision> {
+        if self.batch.is_empty() { self.watcher.as_ref()?.progress() } else { self.last }
     }
 }
 
@@ -68,7 +63,7 @@ impl Stream for Watch {
             }
         }
         let Some(event) = this.batch.pop_front() else { return Poll::Pending };
-        this.progress = event.revision();
+        this.last = Some(event.revision());
         Poll::Ready(Some(Ok(WatchEvent {
             kind: event.kind,
             object: StoredObject::new(event.record.clone()),
