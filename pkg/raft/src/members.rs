@@ -127,6 +127,7 @@ impl Core {
     /// Changes the members as the leader.
     pub(crate) async fn change_here(&self, change: Change) -> Result<(), ProposeError> {
         let _one_at_a_time = self.changing.lock().await;
+        self.list_is_newest().await?;
         match change {
             Change::Add { id, name, address } => self.add(id, PeerNode { name, address }).await,
             Change::Remove { id } => self.remove(id).await,
@@ -152,16 +153,18 @@ impl Core {
             )));
         }
         if let Some(there) = members.iter().find(|member| member.name == node.name) {
-            self.give_way(there).await?;
+            self.give_way(there, &node.address).await?;
         }
         self.commit(ChangeMembers::AddNodes(BTreeMap::from([(id, node)]))).await
     }
 
-    /// Removes a member whose name another one wants, if it is dead.
-    async fn give_way(&self, there: &Member) -> Result<(), ProposeError> {
+    /// Removes a member whose name another one at `address` wants, if it is dead. One that does not vote yet is an earlier
+    /// attempt to join of whoever has its address now.
+    async fn give_way(&self, there: &Member, address: &str) -> Result<(), ProposeError> {
+        let earlier = !there.voter && there.address == address;
         let led_long = self.leads_since.lock().is_some_and(|since| since.elapsed() > GIVES_WAY_AFTER);
         let dead = there.silent.map_or(led_long, |silent| silent > GIVES_WAY_AFTER);
-        if !dead || there.leader {
+        if !earlier && (!dead || there.leader) {
             return Err(refuse(format!(
                 "a member named {} is already there and answers, at {}; remove it first, or give this one another name",
                 there.name, there.address
@@ -229,15 +232,34 @@ impl Core {
         }
     }
 
+    /// Waits until [`members_here`](Self::members_here) has the last change: a change is answered a moment before that.
+    async fn list_is_newest(&self) -> Result<(), ProposeError> {
+        let newest = self.raft_state(|state| *state.membership_state.effective().log_id()).await?;
+        let mut metrics = self.raft.metrics();
+        let seen = metrics.wait_until(|metrics| *metrics.membership_config.log_id() >= newest);
+        match timeout(self.timeout, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
+            Err(_) => Err(ProposeError::Timeout),
+        }
+    }
+
     /// A leader that was removed has its office until it is handed on, and openraft would let it change the members still.
     async fn is_one_of_them(&self) -> Result<(), ProposeError> {
-        let (raft, id) = (self.raft.clone(), self.identity.id());
-        let newest = move |state: &RaftState<TypeConfig>| state.membership_state.effective().get_node(&id).is_some();
-        match complete(async move { raft.with_raft_state(newest).await }).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(ProposeError::NotLeader { leader: None }),
-            Err(error) => Err(ProposeError::Stopped(error.to_string())),
+        let id = self.identity.id();
+        match self.raft_state(move |state| state.membership_state.effective().get_node(&id).is_some()).await? {
+            true => Ok(()),
+            false => Err(ProposeError::NotLeader { leader: None }),
         }
+    }
+
+    async fn raft_state<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&RaftState<TypeConfig>) -> T + Send + 'static,
+    ) -> Result<T, ProposeError> {
+        let raft = self.raft.clone();
+        let looked = complete(async move { raft.with_raft_state(look).await }).await;
+        looked.map_err(|error| ProposeError::Stopped(error.to_string()))
     }
 }
 

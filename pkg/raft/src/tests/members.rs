@@ -132,6 +132,19 @@ async fn a_joiner_that_was_let_go_may_try_again() {
     cluster.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_to_join_gives_way_at_once_to_the_next_one_of_the_same_server() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.start(2).await;
+    cluster.net.split(&[2], &[1]);
+    cluster.add(1, 2).await.unwrap();
+    let address = cluster.addresses[&2].clone();
+    cluster.kill(2).await;
+    cluster.nodes[&1].add_member(3, &name(2), &address).await.unwrap();
+    eventually("the earlier attempt is gone", || cluster.nodes[&1].member_ids() == [1, 3]).await;
+    cluster.stop().await;
+}
+
 /// Until another one leads, it still has that office.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_removed_changes_the_members_no_more() {
