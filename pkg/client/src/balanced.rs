@@ -6,7 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -21,6 +21,7 @@ use kube::Client;
 use kube::client::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tower::{BoxError, Service, ServiceBuilder};
 
@@ -31,6 +32,9 @@ use crate::servers::{HEAD_START, Servers};
 const SERVER_NAME: &str = "kubernetes";
 /// How long a server may take to answer a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server may then say nothing, not even a greeting: its port is open before it serves, and while it waits for
+/// others the kernel answers for it.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Silence after which the kernel asks whether the other end is still there, and between its questions.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 const PROBES: u32 = 2;
@@ -110,7 +114,8 @@ impl Service<Uri> for Connector {
             let (server, stream) = first_that_answers(&servers).await?;
             let guard = servers.chosen(&server);
             let left = Box::pin(guard.token().cancelled_owned());
-            Ok(TokioIo::new(Guarded { stream, server, servers, left }))
+            let silent = Some(Box::pin(tokio::time::sleep(GREETING_TIMEOUT)));
+            Ok(TokioIo::new(Guarded { stream, server, servers, left, silent }))
         })
     }
 }
@@ -169,9 +174,25 @@ pub struct Guarded {
     server: String,
     servers: Servers,
     left: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Until the server has said something.
+    silent: Option<Pin<Box<Sleep>>>,
 }
 
 impl Guarded {
+    /// What was read; an error if that is nothing and never was anything, for too long.
+    fn poll_greeting(&mut self, cx: &mut Context<'_>, read: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
+        match (&mut self.silent, &read) {
+            (Some(silent), Poll::Pending) => {
+                ready!(silent.as_mut().poll(cx));
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the server says nothing")))
+            }
+            _ => {
+                self.silent = None;
+                read
+            }
+        }
+    }
+
     fn poll_left(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.left.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server was left for another")),
@@ -193,7 +214,8 @@ impl Guarded {
 impl AsyncRead for Guarded {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.poll_left(cx)?;
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let outcome = self.poll_greeting(cx, read);
         self.note(outcome)
     }
 }
@@ -258,6 +280,20 @@ fn addresses(slice: &k8s_openapi::api::discovery::v1::EndpointSlice) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_greet_is_left_for_another() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = silent.local_addr().expect("bound").to_string();
+        let other = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let servers = Servers::new(&address, None);
+        let connection = Connector(servers.clone()).call(Uri::from_static("https://kubernetes")).await;
+        servers.learn(vec![address.clone(), other.local_addr().expect("bound").to_string()]);
+        let mut connection = connection.expect("the kernel answers").into_inner();
+        let read = tokio::io::AsyncReadExt::read(&mut connection, &mut [0; 8]).await;
+        assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert_ne!(servers.order().first(), Some(&address), "the next connection goes elsewhere");
+    }
 
     #[test]
     fn addresses_of_servers() {
