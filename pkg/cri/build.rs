@@ -12,9 +12,10 @@ const PROTOS: [&str; 5] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api/cri");
+    // Seen from the crate, in which this runs: a target folder may be shared by several checkouts.
+    let folder = Path::new("../../api/cri");
     println!("cargo:rerun-if-changed={}", folder.display());
-    let descriptors = protox::compile(PROTOS, [&folder])?;
+    let descriptors = protox::compile(PROTOS, [folder])?;
     tonic_prost_build::configure()
         .build_server(false)
         .build_transport(false)

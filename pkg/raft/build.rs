@@ -4,9 +4,10 @@ use std::error::Error;
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../api/peer/v1");
+    // Seen from the crate, in which this runs: a target folder may be shared by several checkouts.
+    let folder = Path::new("../../api/peer/v1");
     println!("cargo:rerun-if-changed={}", folder.display());
-    let descriptors = protox::compile(["peer.proto"], [&folder])?;
+    let descriptors = protox::compile(["peer.proto"], [folder])?;
     tonic_prost_build::configure()
         .build_transport(false)
         // Entries and records are sliced out of what was received, not copied.
