@@ -96,6 +96,7 @@ impl Groups {
         pids.sort_unstable();
         pids.dedup();
         pids.retain(|pid| *pid != spared);
+        self.tops.iter().for_each(|top| thaw(top));
         for pid in &pids {
             // It may have ended meanwhile.
             let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
@@ -112,6 +113,17 @@ fn collect(group: &Path, pids: &mut Vec<u32>) {
     let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()).filter(|pid| *pid != 0));
     children(group).iter().for_each(|child| collect(child, pids));
+}
+
+/// Lets processes run that runc had frozen when it was killed itself: they would never end.
+fn thaw(group: &Path) {
+    children(group).iter().for_each(|child| thaw(child));
+    for (file, running) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        if group.join(file).exists() {
+            // It may have been removed meanwhile.
+            let _ = fs::write(group.join(file), running);
+        }
+    }
 }
 
 fn children(group: &Path) -> Vec<PathBuf> {

@@ -148,14 +148,12 @@ fn install(host: &Host, root: &Path) -> anyhow::Result<PathBuf> {
 /// ones in this host's mount namespace.
 fn with_systemd(host: &Host, script: &Path) -> anyhow::Result<()> {
     let asked = crate::host::work_dir().join("asked");
-    let fake = crate::host::work_dir().join("systemctl");
-    fs::write(&fake, format!("#!/bin/sh\necho \"$@\" >>{}\ncase $1 in show) echo 0 ;; esac\n", asked.display()))?;
-    crate::host::shell(&format!("chmod 755 {}", fake.display()))?;
+    let stand_in = format!("#!/bin/sh\necho \"$@\" >>{}\ncase $1 in show) echo 0 ;; esac\n", asked.display());
+    host.stand_in("systemctl", &stand_in)?;
     let covered = ["/etc/systemd/system", "/usr/local/bin"];
     for folder in covered {
         host.run(&format!("mount -t tmpfs -o size=1g covered {folder}"))?;
     }
-    host.run(&format!("mount --bind {} /usr/bin/systemctl", fake.display()))?;
     host.run("mkdir -p /run/systemd/system")?;
     let install = |arguments: &[&str]| host.command(script).args(arguments).env_remove("DESTDIR").output();
     let refuses = |arguments: &[&str], part: &str| -> anyhow::Result<()> {
@@ -188,9 +186,10 @@ fn with_systemd(host: &Host, script: &Path) -> anyhow::Result<()> {
     by_hand.kill()?;
     by_hand.wait()?;
     refused?;
-    host.run("rm -r /run/systemd /run/by-hand")?;
-    for mount in covered.iter().chain(&["/usr/bin/systemctl"]) {
-        host.run(&format!("umount {mount}"))?;
+    host.run("rm -rf /run/systemd /run/by-hand")?;
+    host.remove_stand_in("systemctl")?;
+    for folder in covered {
+        host.run(&format!("umount {folder}"))?;
     }
     Ok(())
 }

@@ -195,7 +195,7 @@ pub fn the_machine_goes_down() -> anyhow::Result<()> {
         let message = k.run(line)?;
         ensure!(message.contains("node is shutting down"), "the node says {message:?}");
 
-        hosts[1].run("umount /usr/bin/systemctl")?;
+        hosts[1].remove_stand_in("systemctl")?;
         let launched = hosts[1].launched().to_owned();
         hosts[1].launch(&launched)?;
         step("the node comes back", || {
@@ -211,7 +211,7 @@ pub fn the_machine_goes_down() -> anyhow::Result<()> {
         k.run("wait --for=condition=Ready pod/plain pod/critical --timeout=60s")?;
         say_stopping(&hosts[0])?;
         step("the server's pods end", || hosts[0].terminate())?;
-        hosts[0].run("umount /usr/bin/systemctl")?;
+        hosts[0].remove_stand_in("systemctl")?;
         let launched = hosts[0].launched().to_owned();
         hosts[0].launch(&launched)?;
         step("the server knows of it afterwards", || {
@@ -223,10 +223,7 @@ pub fn the_machine_goes_down() -> anyhow::Result<()> {
 
 /// Here is no systemd: a stand-in says that the machine stops.
 fn say_stopping(host: &Host) -> anyhow::Result<()> {
-    let path = crate::host::work_dir().join(&host.name).join("systemctl");
-    fs::write(&path, "#!/bin/sh\necho stopping\n")?;
-    crate::host::shell(&format!("chmod 755 {}", path.display()))?;
-    host.run(&format!("mount --bind {} /usr/bin/systemctl", path.display())).map(drop)
+    host.stand_in("systemctl", "#!/bin/sh\necho stopping\n")
 }
 
 fn ended_in_order(k: &Kubectl) -> anyhow::Result<()> {

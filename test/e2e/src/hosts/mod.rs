@@ -19,6 +19,7 @@ mod work;
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -117,8 +118,28 @@ impl Host {
         let target = self.holder.id().to_string();
         let mut command =
             self.groups.within(&["nsenter", "--target", &target, "--net", "--mount", "--uts", "--cgroup", "--"]);
+        let path = std::env::var("PATH").unwrap_or_default();
         command.arg(program).current_dir("/").stdin(Stdio::null());
+        command.env("PATH", format!("{}:{path}", self.stand_ins().display()));
         command
+    }
+
+    /// Programs of the test's own, which are found before the machine's.
+    fn stand_ins(&self) -> PathBuf {
+        self.dir.join("stand-ins")
+    }
+
+    /// Makes `script` what is found by the name of a program, which the machine need not have.
+    pub fn stand_in(&self, name: &str, script: &str) -> anyhow::Result<()> {
+        let path = self.stand_ins().join(name);
+        fs::create_dir_all(self.stand_ins())?;
+        fs::write(&path, script)?;
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+    }
+
+    /// The machine's own is found again.
+    pub fn remove_stand_in(&self, name: &str) -> anyhow::Result<()> {
+        Ok(fs::remove_file(self.stand_ins().join(name))?)
     }
 
     /// Runs one command line on this host, split at spaces, and answers its output.
