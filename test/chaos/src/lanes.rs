@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::ChildStdout;
 
 use anyhow::{Context as _, ensure};
 use e2e::{cluster, host};
@@ -28,33 +28,24 @@ pub fn run(options: &HistoryOptions) -> anyhow::Result<bool> {
         let count = (options.count + lanes - 1 - lane) / lanes;
         // Every lane has a run of seeds.
         let before: u64 = (0..lane).map(|lane| (options.count + lanes - 1 - lane) / lanes).sum();
-        let child = Command::new(std::env::current_exe()?)
-            .arg("histories")
-            .args(["--seed", &(options.seed + before).to_string(), "--count", &count.to_string()])
-            .args(["--duration", &options.duration.to_string()])
-            .arg("--keep")
-            .arg(std::path::absolute(&options.keep)?)
-            .env(LANE, lane.to_string())
-            .env(host::WORK_DIR, format!("chaos-{lane}"))
-            .env("CORACLE_BINARY", &wrapper)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("a lane starts")?;
-        running.push(child);
+        let (seed, keep) = (options.seed + before, std::path::absolute(&options.keep)?);
+        running.push(host::Apart::start(&format!("chaos-{lane}"), |command| {
+            command
+                .arg("histories")
+                .args(["--seed", &seed.to_string(), "--count", &count.to_string()])
+                .args(["--duration", &options.duration.to_string()])
+                .arg("--keep")
+                .arg(keep)
+                .env(LANE, lane.to_string())
+                .env("CORACLE_BINARY", &wrapper);
+        })?);
     }
     let (mut good, mut passed, mut failed) = (true, 0, 0);
     // All of them talk at the same time.
-    let told: Vec<_> = running
-        .iter_mut()
-        .filter_map(|lane| lane.stdout.take())
-        .map(|out| std::thread::spawn(|| pass_on(out)))
-        .collect();
-    for mut lane in running {
-        // `wait` would close its input first.
-        let input = lane.stdin.take();
+    let told: Vec<_> =
+        running.iter_mut().filter_map(host::Apart::out).map(|out| std::thread::spawn(|| pass_on(out))).collect();
+    for lane in running {
         good &= lane.wait()?.success();
-        drop(input);
     }
     for counts in told.into_iter().filter_map(|lane| lane.join().ok()) {
         passed += counts.0;

@@ -1,9 +1,9 @@
 //! The host that a cluster under test believes to have: namespaces of its own and a neighbour to talk to.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail};
 
@@ -39,10 +39,42 @@ pub fn enter() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// This program once more, with a folder of its own in `build/`, for as long as this process lives: it calls
+/// [`end_with_parent`].
+pub struct Apart {
+    child: Child,
+    /// Open for as long as the child is to run.
+    input: Option<ChildStdin>,
+}
+
+impl Apart {
+    /// Starts it with what `configure` adds.
+    pub fn start(work_dir: &str, configure: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.env(WORK_DIR, work_dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        configure(&mut command);
+        let mut child = command.spawn().context("a process of its own starts")?;
+        // `wait` would close it first.
+        let input = child.stdin.take();
+        Ok(Self { child, input })
+    }
+
+    /// What it says; to be read, or it stops when the pipe is full.
+    pub fn out(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    pub fn wait(mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait();
+        drop(self.input.take());
+        status
+    }
+}
+
 /// Ends this process, and with it its namespaces, when the one that started it has ended: its input closes then.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
-        let _ = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        let _ = io::stdin().lock().read_to_end(&mut Vec::new());
         std::process::exit(1);
     });
 }

@@ -2,7 +2,7 @@
 //! its own.
 
 use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
+use std::num::NonZero;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -13,20 +13,24 @@ use crate::{Report, host};
 
 /// Names the scenario in a process that is for one.
 const ONLY: &str = "CORACLE_E2E_SCENARIO";
+/// How many run at a time if nothing else is said.
+const LANES: NonZero<usize> = NonZero::new(2).unwrap();
 
 /// Runs the scenarios whose names contain a filter, and answers how many failed.
 /// Of `words`, `--lanes N` says how many run at a time (2).
 pub fn run(words: &[String]) -> anyhow::Result<usize> {
-    let (lanes, filters) = match words {
-        [flag, count, filters @ ..] if flag == "--lanes" => (count.parse().context("--lanes takes a number")?, filters),
-        filters => (2, filters),
+    let (lanes, filters): (NonZero<usize>, _) = match words {
+        [flag, count, filters @ ..] if flag == "--lanes" => {
+            (count.parse().context("--lanes takes a number from 1 on")?, filters)
+        }
+        filters => (LANES, filters),
     };
     let mut chosen: Vec<&'static str> = ALL.iter().map(|(name, _)| *name).collect();
     chosen.retain(|name| filters.is_empty() || filters.iter().any(|filter| name.contains(filter)));
     ensure!(!chosen.is_empty(), "no scenario of several hosts is named like {filters:?}");
     let (left, report) = (Mutex::new(chosen.into_iter()), Mutex::new(Report::default()));
     std::thread::scope(|scope| {
-        for lane in 0..lanes {
+        for lane in 0..lanes.get() {
             let (left, report) = (&left, &report);
             scope.spawn(move || {
                 // The lock must not be held while the scenario runs.
@@ -45,21 +49,13 @@ pub fn run(words: &[String]) -> anyhow::Result<usize> {
 /// Runs one in a process of its own, and prints what that said when it has failed.
 fn run_apart(name: &str, lane: usize) -> anyhow::Result<()> {
     let work_dir = std::env::var(host::WORK_DIR).unwrap_or_else(|_| "hosts".to_owned());
-    let mut child = Command::new(std::env::current_exe()?)
-        .env(host::WORK_DIR, format!("{work_dir}-{lane}"))
-        .env(ONLY, name)
-        // It ends when this closes.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("the scenario's process starts")?;
+    let mut scenario = host::Apart::start(&format!("{work_dir}-{lane}"), |command| {
+        command.env(ONLY, name);
+    })?;
     let mut said = String::new();
     // What is broken off is no reason to forget what was said before.
-    let _ = child.stdout.take().map(|mut out| out.read_to_string(&mut said));
-    // `wait` would close its input first.
-    let input = child.stdin.take();
-    let status = child.wait()?;
-    drop(input);
+    let _ = scenario.out().map(|mut out| out.read_to_string(&mut said));
+    let status = scenario.wait()?;
     if !status.success() {
         let _ = std::io::stdout().lock().write_all(said.as_bytes());
     }
