@@ -2,16 +2,7 @@
 
 use super::Row;
 
-const EXTREME: &[&str] = &[
-    "list(int).() -> int",
-    "list(uint).() -> uint",
-    "list(double).() -> double",
-    "list(bool).() -> bool",
-    "list(duration).() -> duration",
-    "list(timestamp).() -> timestamp",
-    "list(string).() -> string",
-    "list(bytes).() -> bytes",
-];
+const EXTREME: &[&str] = of_ordered!("list(", ").() -> ", "");
 const OF_URL: &[&str] = &["URL.() -> string"];
 const OF_IMAGE: &[&str] = &["Image.() -> string"];
 const OF_IP: &[&str] = &["IP.() -> bool"];

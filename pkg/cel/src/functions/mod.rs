@@ -1,5 +1,31 @@
 //! Which functions there are, and what they take and give. The tables are the truth; they are read once.
 
+/// A text with a type that has an order where the parts meet.
+macro_rules! with_type {
+    ($of:literal, $before:literal, $after:literal) => {
+        concat!($before, $of, $after)
+    };
+    ($of:literal, $before:literal, $between:literal, $after:literal) => {
+        concat!($before, $of, $between, $of, $after)
+    };
+}
+
+/// One overload for each type that has an order, as lists of them can be sorted; the type stands where the parts meet.
+macro_rules! of_ordered {
+    ($($part:literal),+) => {
+        &[
+            with_type!("int", $($part),+),
+            with_type!("uint", $($part),+),
+            with_type!("double", $($part),+),
+            with_type!("bool", $($part),+),
+            with_type!("duration", $($part),+),
+            with_type!("timestamp", $($part),+),
+            with_type!("string", $($part),+),
+            with_type!("bytes", $($part),+),
+        ]
+    };
+}
+
 mod kubernetes;
 mod standard;
 

@@ -2,22 +2,6 @@
 
 use super::Row;
 
-/// Types that have an order, as lists of them can be sorted.
-macro_rules! of_ordered {
-    ($before:literal, $after:literal) => {
-        &[
-            concat!($before, "int", $after),
-            concat!($before, "uint", $after),
-            concat!($before, "double", $after),
-            concat!($before, "bool", $after),
-            concat!($before, "duration", $after),
-            concat!($before, "timestamp", $after),
-            concat!($before, "string", $after),
-            concat!($before, "bytes", $after),
-        ]
-    };
-}
-
 /// Comparisons are between equal types, and between all numbers.
 const ORDER: &[&str] = &[
     "(bool, bool) -> bool",
@@ -195,19 +179,7 @@ pub const EXTENSIONS: &[Row] = &[
     ("reverse", &["list(A).() -> list(A)", "string.() -> string"]),
     ("first", &["list(A).() -> optional_type(A)"]),
     ("last", &["list(A).() -> optional_type(A)"]),
-    (
-        "sort",
-        &[
-            "list(int).() -> list(int)",
-            "list(uint).() -> list(uint)",
-            "list(double).() -> list(double)",
-            "list(bool).() -> list(bool)",
-            "list(duration).() -> list(duration)",
-            "list(timestamp).() -> list(timestamp)",
-            "list(string).() -> list(string)",
-            "list(bytes).() -> list(bytes)",
-        ],
-    ),
+    ("sort", of_ordered!("list(", ").() -> list(", ")")),
     ("@sortByAssociatedKeys", of_ordered!("list(A).(list(", ")) -> list(A)")),
     ("isSorted", of_ordered!("list(", ").() -> bool")),
     // Sets.

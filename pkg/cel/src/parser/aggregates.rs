@@ -34,10 +34,9 @@ impl Parser<'_> {
                 let name = self.name_text(name);
                 fields.push((Field { at: colon.start, optional, name, value: value.expr }, value.depth));
             }
-            if !(self.kind(1) == T::Comma && FIELD.has(self.kind(2))) {
+            if !self.goes_on(FIELD) {
                 return Ok(());
             }
-            self.take();
         }
     }
 
@@ -75,10 +74,9 @@ impl Parser<'_> {
                 loop {
                     let (optional, node) = parser.within(Follow::maybe(Set::of(&[T::Comma])), Self::optional_expr);
                     elements.push((Element { optional, value: node.expr }, node.depth));
-                    if !(parser.kind(1) == T::Comma && OPTIONAL_EXPR.has(parser.kind(2))) {
+                    if !parser.goes_on(OPTIONAL_EXPR) {
                         return;
                     }
-                    parser.take();
                 }
             });
         }
@@ -105,11 +103,19 @@ impl Parser<'_> {
             let value = self.within(Follow::maybe(Set::of(&[T::Comma])), Self::expr);
             let depth = key.depth.max(value.depth);
             entries.push((Entry { optional, key: key.expr, value: value.expr }, depth));
-            if !(self.kind(1) == T::Comma && OPTIONAL_EXPR.has(self.kind(2))) {
+            if !self.goes_on(OPTIONAL_EXPR) {
                 return Ok(());
             }
+        }
+    }
+
+    /// Takes a comma that an item follows, which begins with one of `first`.
+    fn goes_on(&mut self, first: Set) -> bool {
+        let more = self.kind(1) == T::Comma && first.has(self.kind(2));
+        if more {
             self.take();
         }
+        more
     }
 
     /// A last comma and the sign that ends a list of any kind.
