@@ -51,9 +51,9 @@ pub enum UpdateError<E> {
 
 impl Storage {
     /// Changes one object as `change` says. It is shown the newest version that this server has, and called again with a
-    /// newer one whenever the object changed before its answer could be written; so it never overwrites what it has not
-    /// seen; and again when a companion of its answer changed. It is also called again before a refusal counts, or an answer to change nothing, if it was shown what another
-    /// server has a newer version of.
+    /// newer one whenever the object, or a companion of its answer, changed before that could be written; so it never
+    /// overwrites what it has not seen. It is also called again before a refusal counts, or an answer to change nothing, if
+    /// it was shown what another server has a newer version of.
     pub async fn guaranteed_update<'a, E, F>(&self, key: &str, mut change: F) -> Result<Outcome, UpdateError<E>>
     where
         F: FnMut(Option<StoredObject>) -> BoxFuture<'a, Result<Change, E>> + Send,

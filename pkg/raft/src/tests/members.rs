@@ -42,14 +42,20 @@ async fn a_removed_member_is_refused_by_name_and_another_takes_its_place() {
     cluster.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_slept_through_its_removal_is_told_also_by_those_who_started_since() {
+/// A group, the member that was removed from it while it did not run, and the others. Addresses stay whose they were.
+async fn removed_while_away() -> (Cluster, u64, Vec<u64>) {
     let mut cluster = Cluster::of(3).await;
     cluster.keep_addresses = true;
     let gone = cluster.follower().await;
     cluster.kill(gone).await;
     let others: Vec<_> = cluster.nodes.keys().copied().collect();
     cluster.nodes[&others[0]].remove_member(gone).await.unwrap();
+    (cluster, gone, others)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_slept_through_its_removal_is_told_also_by_those_who_started_since() {
+    let (mut cluster, gone, others) = removed_while_away().await;
     for other in &others {
         cluster.kill(*other).await;
     }
@@ -66,12 +72,7 @@ async fn a_member_that_slept_through_its_removal_is_told_also_by_those_who_start
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_member_is_told_by_whoever_has_the_addresses_of_those_it_knew() {
-    let mut cluster = Cluster::of(3).await;
-    cluster.keep_addresses = true;
-    let gone = cluster.follower().await;
-    cluster.kill(gone).await;
-    let others: Vec<_> = cluster.nodes.keys().copied().collect();
-    cluster.nodes[&others[0]].remove_member(gone).await.unwrap();
+    let (mut cluster, gone, others) = removed_while_away().await;
     for (old, new) in others.into_iter().zip([4, 5]) {
         let through = *cluster.nodes.keys().find(|id| **id != old).unwrap();
         cluster.nodes[&through].remove_member(old).await.unwrap();
