@@ -57,12 +57,17 @@ impl Batches {
         alone: bool,
     ) -> oneshot::Receiver<Answer> {
         let (done, answer) = oneshot::channel();
-        let mut state = self.state.lock();
-        state.waiting.push_back(Proposal { transaction, done });
-        if state.under_way < if alone { ROUNDS_ALONE } else { ROUNDS } {
-            state.under_way += 1;
+        let begins = {
+            let mut state = self.state.lock();
+            state.waiting.push_back(Proposal { transaction, done });
+            let begins = state.under_way < if alone { ROUNDS_ALONE } else { ROUNDS };
+            state.under_way += usize::from(begins);
+            begins
+        };
+        if begins {
             let rounds = Rounds { batches: self.clone(), ended: false };
-            // A task of its own: a call into openraft may not be dropped half way (see `complete`).
+            // A task of its own: a call into openraft may not be dropped half way (see `complete`). Not under the lock: a
+            // runtime that is ending drops the task at once, which takes the lock itself.
             tokio::spawn(rounds.run(raft.clone()));
         }
         answer
@@ -106,11 +111,17 @@ impl Rounds {
 }
 
 impl Drop for Rounds {
-    /// After a panic, or at the end of the runtime, others may go on.
+    /// After a panic, or at the end of the runtime, others may go on; where there are none, nobody is left waiting.
     fn drop(&mut self) {
-        if !self.ended {
-            self.batches.state.lock().under_way -= 1;
+        if self.ended {
+            return;
         }
+        let mut state = self.batches.state.lock();
+        state.under_way -= 1;
+        let left = if state.under_way == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
+        drop(state);
+        // Wakes those who wait.
+        drop(left);
     }
 }
 

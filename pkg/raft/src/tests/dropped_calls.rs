@@ -1,6 +1,6 @@
 //! Callers may give up at any moment; those who stay still get an answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -26,4 +26,36 @@ async fn a_shutdown_that_was_given_up_leaves_every_other_call_an_answer() {
         assert!(matches!(written, Ok(_) | Err(ProposeError::Stopped(_))), "{written:?}");
     }
     tokio::time::timeout(Duration::from_secs(10), node.shutdown()).await.expect("the second shutdown ends");
+}
+
+/// Proposes when it is dropped, as somebody does who gives a Lease back at the last moment.
+struct Parting(Arc<Node>);
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        assert!(self.0.propose(&create("/k/last", 10)).now_or_never().is_none_or(|written| written.is_err()));
+    }
+}
+
+#[test]
+fn a_proposal_at_the_end_of_the_runtime_does_not_hold_it_up() {
+    let (ended, end) = mpsc::channel();
+    // A thread of its own: one that hangs must not hang the test.
+    std::thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+        let node = runtime.block_on(async {
+            let node = Arc::new(Node::open_on(small_config(), SimDisk::new(), 1).await.expect("the start"));
+            change(&node, &create("/k/first", 10)).await.expect("a leader");
+            node
+        });
+        let parting = Parting(node);
+        runtime.spawn(async move {
+            let _parting = parting;
+            std::future::pending::<()>().await;
+        });
+        drop(runtime);
+        let _ = ended.send(());
+    });
+    end.recv_timeout(Duration::from_secs(10)).expect("the runtime ends");
 }
