@@ -53,6 +53,8 @@ impl Spares {
     pub(super) fn prepare_aside(self: &Arc<Self>) {
         let this = self.clone();
         let spawned = thread::Builder::new().name("log-spare".to_owned()).spawn(move || {
+            // The writer's precedence is inherited; nobody waits for this yet.
+            let _ = rustix::process::setpriority_process(None, 0);
             if let Err(error) = this.make(this.bytes) {
                 tracing::warn!(%error, "cannot prepare the next log segment; writes are refused when the present one is full");
             }

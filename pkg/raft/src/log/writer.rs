@@ -136,6 +136,17 @@ impl Drop for Writer {
     }
 }
 
+/// How far before others the writer is scheduled, as `nice` counts.
+const NICE: i32 = -10;
+
+/// Has the calling thread scheduled before others: it works little, every write waits for it, and those who work on the next
+/// ones would keep it from a processor for milliseconds. Linux counts niceness by thread, whatever POSIX says.
+fn go_first() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the log's writer has no precedence over other threads");
+    }
+}
+
 struct Run {
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
@@ -153,6 +164,7 @@ struct Run {
 
 impl Run {
     fn run(&mut self) {
+        go_first();
         if self.position.offset.is_some() {
             // The first segment of all is small and made at once; its successor is made then.
             self.spares.prepare_aside();
