@@ -40,13 +40,21 @@ impl Change {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
 
+    /// Adds what changed at `element`.
     fn push(&mut self, element: PathElement, inner: Self) {
-        if inner.is_empty() {
-            return;
+        let Change { added, modified, removed } = inner;
+        // Most changes are of one kind: the element goes there as it is.
+        match (added.is_empty(), modified.is_empty(), removed.is_empty()) {
+            (true, true, true) => {}
+            (false, true, true) => self.added.below.add(element, added),
+            (true, false, true) => self.modified.below.add(element, modified),
+            (true, true, false) => self.removed.below.add(element, removed),
+            _ => {
+                self.added.below.add(element.clone(), added);
+                self.modified.below.add(element.clone(), modified);
+                self.removed.below.add(element, removed);
+            }
         }
-        self.added.below.add(element.clone(), inner.added);
-        self.modified.below.add(element.clone(), inner.modified);
-        self.removed.below.add(element, inner.removed);
     }
 }
 

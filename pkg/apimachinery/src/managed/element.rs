@@ -51,9 +51,13 @@ impl PathElement {
     /// As a key of FieldsV1: `f:name`, `k:{"name":"a"}`, `v:"a"`, `i:0`.
     pub fn write(&self, out: &mut String) {
         use fmt::Write as _;
-        // Writing to a string cannot fail.
+        // Writing to a string cannot fail. Names, which are most of all, go without a formatter.
         let _ = match self {
-            Self::Field(name) => write!(out, "f:{name}"),
+            Self::Field(name) => {
+                out.push_str("f:");
+                out.push_str(name);
+                Ok(())
+            }
             Self::Value(value) => write!(out, "v:{value}"),
             Self::Index(index) => write!(out, "i:{index}"),
             Self::Key(fields) => {

@@ -84,6 +84,13 @@ impl Graph {
         self.nodes.len()
     }
 
+    /// The objects of a kind that were seen. Looks at all there are.
+    pub(super) fn of_kind(&self, api_version: &str, kind: &str) -> Vec<Uid> {
+        let is_one =
+            |node: &Node| !node.is_virtual && node.identity.kind == kind && node.identity.api_version == api_version;
+        self.nodes.iter().filter(|(_, node)| is_one(node)).map(|(uid, _)| uid.clone()).collect()
+    }
+
     /// An object was added or changed.
     pub(super) fn upsert(&mut self, api_version: &str, kind: &str, seen: Seen) -> Work {
         let mut work = Work::default();

@@ -136,13 +136,8 @@ impl Monitors {
             "" => resource.version.clone(),
             group => format!("{group}/{}", resource.version),
         };
-        let monitor = Monitor {
-            collector: self.collector.clone(),
-            api_version,
-            kind: resource.kind.clone(),
-            known: HashSet::new(),
-            synced: sender,
-        };
+        let monitor =
+            Monitor { collector: self.collector.clone(), api_version, kind: resource.kind.clone(), synced: sender };
         let stop = self.context.shutdown.child();
         let client = self.context.informers.client().clone();
         self.context.shutdown.spawn(reflector::run::<Meta>(client, monitor::source(resource), monitor, stop.clone()));
@@ -206,6 +201,10 @@ impl Collector {
     fn seen(&self, api_version: &str, kind: &str, seen: Seen) {
         let work = self.graph.lock().upsert(api_version, kind, seen);
         self.enqueue(work);
+    }
+
+    fn of_kind(&self, api_version: &str, kind: &str) -> Vec<Uid> {
+        self.graph.lock().of_kind(api_version, kind)
     }
 
     fn removed(&self, uid: &str) {

@@ -71,8 +71,6 @@ pub(super) struct Monitor {
     pub collector: Arc<Collector>,
     pub api_version: String,
     pub kind: String,
-    /// The objects that exist as far as this monitor knows, to find those that went during a gap.
-    pub known: HashSet<Uid>,
     pub synced: watch::Sender<bool>,
 }
 
@@ -82,11 +80,11 @@ impl Sink<Meta> for Monitor {
     }
 
     fn replace(&mut self, objects: Vec<Meta>) {
-        let present: HashSet<Uid> = objects.iter().map(|object| object.metadata.uid.clone()).collect();
-        let gone: Vec<Uid> = self.known.difference(&present).cloned().collect();
-        for uid in gone {
-            self.known.remove(&uid);
-            self.collector.removed(&uid);
+        // Some may have gone during a gap; before the first list there was none.
+        if *self.synced.borrow() {
+            let present: HashSet<&Uid> = objects.iter().map(|object| &object.metadata.uid).collect();
+            let known = self.collector.of_kind(&self.api_version, &self.kind);
+            known.iter().filter(|uid| !present.contains(uid)).for_each(|uid| self.collector.removed(uid));
         }
         for object in objects {
             self.upsert(object);
@@ -96,7 +94,6 @@ impl Sink<Meta> for Monitor {
 
     fn upsert(&mut self, object: Meta) {
         let meta = object.metadata;
-        self.known.insert(meta.uid.clone());
         let seen = Seen {
             owners: meta.owners(),
             deleting: meta.deletion_timestamp.is_some(),
@@ -110,7 +107,6 @@ impl Sink<Meta> for Monitor {
     }
 
     fn delete(&mut self, object: Meta) {
-        self.known.remove(&object.metadata.uid);
         self.collector.removed(&object.metadata.uid);
     }
 }

@@ -1,5 +1,6 @@
 //! The collector's decisions against a small server that honours UIDs, resourceVersions and finalizers.
 
+use client::reflector::Sink as _;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -115,16 +116,14 @@ impl World {
         if seen {
             let meta: Meta = serde_json::from_value(object.clone()).unwrap();
             let (api, kind) = if name.starts_with("rs") { ("apps/v1", "ReplicaSet") } else { ("v1", "Pod") };
-            let mut monitor = Monitor {
-                collector: self.collector.clone(),
-                api_version: api.into(),
-                kind: kind.into(),
-                known: HashSet::new(),
-                synced: watch::channel(false).0,
-            };
-            client::reflector::Sink::upsert(&mut monitor, meta);
+            self.monitor(api, kind).upsert(meta);
         }
         self.server.objects.lock().insert(path(name), object);
+    }
+
+    fn monitor(&self, api: &str, kind: &str) -> Monitor {
+        let (collector, synced) = (self.collector.clone(), watch::channel(false).0);
+        Monitor { collector, api_version: api.into(), kind: kind.into(), synced }
     }
 
     async fn delete(&self, uid: &str) -> Vec<String> {
@@ -142,6 +141,21 @@ async fn an_object_whose_owner_is_gone_goes() {
     let world = World::new();
     world.put("a", "a", &["rs-gone"], nothing(), true);
     assert_eq!(world.delete("a").await, ["delete a Background"]);
+}
+
+#[tokio::test]
+async fn what_went_while_nobody_watched_is_seen_to_be_gone_by_the_next_list() {
+    let world = World::new();
+    world.put("rs", "rs", &[], nothing(), true);
+    let mut pods = world.monitor("v1", "Pod");
+    let pod = |name: &str| -> Meta {
+        serde_json::from_value(json!({ "metadata": { "name": name, "uid": name, "namespace": "ns" } })).unwrap()
+    };
+    pods.replace(vec![pod("a"), pod("b")]);
+    pods.upsert(pod("c"));
+    pods.replace(vec![pod("b")]);
+    let left = ["a", "b", "c", "rs"].map(|uid| world.collector.graph.lock().get(uid).is_some());
+    assert_eq!(left, [false, true, false, true]);
 }
 
 #[tokio::test]
