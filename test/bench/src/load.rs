@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::{Method, StatusCode};
@@ -217,8 +217,7 @@ async fn pods(target: &Target, size: Size, namespace: &str, report: &mut Report)
     }
     let note = format!("({} pods, {:.1} MB)", size.pods, bytes as f64 / 1e6);
     report.add("LIST pods", &target.name, best.as_secs_f64() * 1000.0, "ms", note);
-    connection.call(Method::DELETE, &format!("{path}?gracePeriodSeconds=0"), "").await?;
-    Ok(())
+    discard(target, &format!("{path}?gracePeriodSeconds=0")).await
 }
 
 async fn schedule(target: &Target, size: Size, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
@@ -251,10 +250,19 @@ async fn schedule(target: &Target, size: Size, namespace: &str, report: &mut Rep
     let rate = size.schedule as f64 / started.elapsed().as_secs_f64();
     let note = format!("({} pods on {} nodes, created in {:.1} s)", size.schedule, size.nodes, created.as_secs_f64());
     report.add("schedule pods", &target.name, rate, "pods/s", note);
-    let mut connection = target.connect().await?;
-    connection.call(Method::DELETE, &format!("{path}?gracePeriodSeconds=0"), "").await?;
-    connection.call(Method::DELETE, "/api/v1/nodes?labelSelector=bench%3Dtrue", "").await?;
-    Ok(())
+    discard(target, &format!("{path}?gracePeriodSeconds=0")).await?;
+    discard(target, "/api/v1/nodes?labelSelector=bench%3Dtrue").await
+}
+
+/// Deletes what a load made. A server for which that takes longer than it lets a request take is asked again.
+async fn discard(target: &Target, collection: &str) -> anyhow::Result<()> {
+    for _ in 0..20 {
+        let (status, _) = target.connect().await?.exchange(Method::DELETE, collection, "").await?;
+        if status.is_success() {
+            return Ok(());
+        }
+    }
+    bail!("{collection} cannot be deleted")
 }
 
 /// Looks at a condition until it holds, at most `limit`.

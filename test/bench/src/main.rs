@@ -106,6 +106,19 @@ fn run_group(options: &GroupOptions) -> anyhow::Result<()> {
     outcome
 }
 
+/// Waits until a server that has just started has come to rest: until then it works for itself, too.
+async fn calm(process: u32) -> anyhow::Result<()> {
+    let mut before = node::cpu_ticks(process)?;
+    load::until(Duration::from_secs(30), async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = node::cpu_ticks(process)?;
+        // A tick is a hundredth of a second.
+        Ok(now - std::mem::replace(&mut before, now) <= 2.0)
+    })
+    .await
+    .context("the server does not come to rest")
+}
+
 /// Starts a server without a node on a port of its own, and loads it.
 fn api(options: &ApiOptions) -> anyhow::Result<()> {
     let size = if options.quick { Size::QUICK } else { Size::FULL };
@@ -135,6 +148,7 @@ fn api(options: &ApiOptions) -> anyhow::Result<()> {
         })
         .await
         .context("the server is not ready; see build/bench/coracle.log")?;
+        calm(server.id()).await?;
         let mut report = Report::default();
         let pid = Some(server.id());
         load::all(&Target::from_kubeconfig("coracle", &kubeconfig)?, pid, size, &options.rows, &mut report).await?;
