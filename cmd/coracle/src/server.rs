@@ -294,7 +294,7 @@ fn api_server(
         policy.clone(),
     ]));
     let chain = admission::Chain::new(admission::Config {
-        reader: Arc::new(apiserver::reader::AdmissionReader(registry.clone())),
+        reader: Arc::new(apiserver::reader::AdmissionReader::new(registry.clone())),
         authorizer: Arc::new(apiserver::reader::Permissions(authorizer.clone())),
         disabled: Vec::new(),
     });

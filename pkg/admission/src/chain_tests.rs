@@ -104,11 +104,11 @@ struct Behind(World, Option<Value>);
 
 #[async_trait]
 impl Reader for Behind {
-    fn get(&self, resource: &apimachinery::GroupResource, namespace: &str, name: &str) -> Option<Value> {
+    fn get(&self, resource: &apimachinery::GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
         self.0.get(resource, namespace, name)
     }
 
-    fn list(&self, resource: &apimachinery::GroupResource, namespace: &str) -> Vec<Value> {
+    fn list(&self, resource: &apimachinery::GroupResource, namespace: &str) -> Vec<Arc<Value>> {
         self.0.list(resource, namespace)
     }
 

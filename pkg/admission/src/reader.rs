@@ -1,5 +1,7 @@
 //! What plugins may ask of the rest of the server.
 
+use std::sync::Arc;
+
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiResult, GroupResource, UserInfo};
 use async_trait::async_trait;
@@ -8,7 +10,7 @@ use serde_json::Value;
 /// Reads the newest state of this server, in process: no plugin sees an old cache. `namespace` is empty for cluster-scoped resources.
 #[async_trait]
 pub trait Reader: Send + Sync {
-    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value>;
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>>;
 
     /// The value of a field that selectors of its kind may name, such as `status.phase`, empty if it is not set; `None`: there
     /// is no such object. Costs no decoding where selectable fields are kept beside the object.
@@ -23,7 +25,7 @@ pub trait Reader: Send + Sync {
     }
 
     /// All objects of a resource in a namespace, or everywhere if that is empty.
-    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Value>;
+    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>>;
 }
 
 /// A question about a permission.

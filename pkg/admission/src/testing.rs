@@ -15,7 +15,7 @@ type Key = (String, String, String);
 
 /// Objects by (resource, namespace, name).
 #[derive(Default)]
-pub struct World(Mutex<BTreeMap<Key, Value>>);
+pub struct World(Mutex<BTreeMap<Key, Arc<Value>>>);
 
 /// `RuntimeClass` → `runtimeclasses`, `Namespace` → `namespaces`.
 fn plural(kind: &str) -> String {
@@ -32,17 +32,17 @@ impl World {
 
     pub fn put(&self, object: Value) {
         let key = (plural(object.kind()), object.namespace().to_owned(), object.name().to_owned());
-        self.0.lock().insert(key, object);
+        self.0.lock().insert(key, Arc::new(object));
     }
 }
 
 #[async_trait]
 impl Reader for World {
-    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value> {
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
         self.0.lock().get(&(resource.resource.clone(), namespace.to_owned(), name.to_owned())).cloned()
     }
 
-    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Value> {
+    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
         let objects = self.0.lock();
         let wanted = |(r, ns, _): &Key| *r == resource.resource && (namespace.is_empty() || ns == namespace);
         objects.iter().filter(|(key, _)| wanted(key)).map(|(_, object)| object.clone()).collect()

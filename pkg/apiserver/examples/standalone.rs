@@ -71,7 +71,7 @@ fn config(pki: &Pki, storage: storage::Storage, secure_port: u16) -> Outcome<Con
         policy.clone(),
     ]));
     let chain = admission::Chain::new(admission::Config {
-        reader: Arc::new(AdmissionReader(registry.clone())),
+        reader: Arc::new(AdmissionReader::new(registry.clone())),
         authorizer: Arc::new(Permissions(authorizer.clone())),
         disabled: Vec::new(),
     });

@@ -1,5 +1,6 @@
 //! The registry as the readers that authentication and admission want: the newest state, in this process.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use apimachinery::meta::ObjectExt as _;
@@ -12,7 +13,8 @@ use auth::authz::Authorizer;
 use auth::token::{BoundObject, Lister};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use registry::Registry;
+use parking_lot::Mutex;
+use registry::{Registry, StoredObject};
 use serde_json::Value;
 
 /// What tokens are bound to, out of the registry.
@@ -69,26 +71,69 @@ fn data_of(secret: &Value) -> Data {
 }
 
 /// What admission reads, out of the registry.
-pub struct AdmissionReader(pub Arc<Registry>);
+pub struct AdmissionReader {
+    registry: Arc<Registry>,
+    decoded: Decoded,
+}
+
+impl AdmissionReader {
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, decoded: Decoded::default() }
+    }
+}
+
+/// So many objects are kept decoded, each of so many bytes at most.
+const DECODED_MAX: usize = 256;
+const DECODED_BYTES_MAX: usize = 16 << 10;
+/// Longer lists are not worth what they would push out.
+const DECODED_LIST_MAX: usize = 16;
+
+/// The objects that admission looks at with nearly every write (a namespace, an account, a few classes), decoded.
+/// By key, with the revision that is decoded.
+#[derive(Default)]
+struct Decoded(Mutex<HashMap<String, (u64, Arc<Value>)>>);
+
+impl Decoded {
+    fn of(&self, stored: &StoredObject) -> Arc<Value> {
+        if let Some((revision, object)) = self.0.lock().get(stored.key())
+            && *revision == stored.revision().get()
+        {
+            return object.clone();
+        }
+        let object = Arc::new(stored.decode());
+        if stored.body().len() <= DECODED_BYTES_MAX {
+            let mut all = self.0.lock();
+            if all.len() >= DECODED_MAX {
+                // Rare, and what is asked for is soon back.
+                all.clear();
+            }
+            all.insert(stored.key().to_owned(), (stored.revision().get(), object.clone()));
+        }
+        object
+    }
+}
 
 #[async_trait]
 impl admission::Reader for AdmissionReader {
-    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Value> {
-        self.0.read(&resource.group, &resource.resource, namespace, name)
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        let stored = self.registry.read_stored(&resource.group, &resource.resource, namespace, name)?;
+        Some(self.decoded.of(&stored))
     }
 
     fn get_field(&self, resource: &GroupResource, namespace: &str, name: &str, field: &str) -> Option<String> {
-        let stored = self.0.read_stored(&resource.group, &resource.resource, namespace, name)?;
+        let stored = self.registry.read_stored(&resource.group, &resource.resource, namespace, name)?;
         Some(stored.attributes().field(field).unwrap_or_default().to_owned())
     }
 
-    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Value> {
-        let stored = self.0.read_all(&resource.group, &resource.resource, namespace);
-        stored.iter().map(registry::StoredObject::decode).collect()
+    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
+        let stored = self.registry.read_all(&resource.group, &resource.resource, namespace);
+        let is_short = stored.len() <= DECODED_LIST_MAX;
+        let decode = |one| if is_short { self.decoded.of(one) } else { Arc::new(one.decode()) };
+        stored.iter().map(decode).collect()
     }
 
     async fn catch_up(&self) -> ApiResult<bool> {
-        self.0.catch_up().await
+        self.registry.catch_up().await
     }
 }
 

@@ -30,6 +30,8 @@ pub use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
 pub use taint_nodes::TaintNodesByCondition;
 pub use tolerations::DefaultTolerationSeconds;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 /// A kubelet's copy of a static pod.
@@ -54,14 +56,14 @@ fn map_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<String, Value>
 }
 
 /// The object that is the default of its kind: marked by one of `annotations`, the newest, then the first by name.
-fn default_of(objects: Vec<Value>, annotations: &[&str]) -> Option<Value> {
+fn default_of(objects: Vec<Arc<Value>>, annotations: &[&str]) -> Option<Arc<Value>> {
     use apimachinery::meta::ObjectExt;
-    let marked = |object: &Value| {
+    let marked = |object: &Arc<Value>| {
         object
             .annotations()
             .is_some_and(|have| annotations.iter().any(|a| have.get(*a).and_then(Value::as_str) == Some("true")))
     };
-    let mut candidates: Vec<Value> = objects.into_iter().filter(marked).collect();
+    let mut candidates: Vec<Arc<Value>> = objects.into_iter().filter(marked).collect();
     candidates.sort_by(|a, b| {
         b.meta_str("creationTimestamp").cmp(a.meta_str("creationTimestamp")).then_with(|| a.name().cmp(b.name()))
     });

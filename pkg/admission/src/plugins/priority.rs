@@ -21,7 +21,7 @@ impl Priority {
     }
 
     /// Of several global defaults, the lowest counts.
-    fn default_class(&self) -> Option<Value> {
+    fn default_class(&self) -> Option<Arc<Value>> {
         let classes = self.reader.list(&self.classes, "").into_iter();
         let defaults = classes.filter(|c| c.get("globalDefault").and_then(Value::as_bool) == Some(true));
         defaults.min_by_key(|c| c.i64_at("value").unwrap_or(0))

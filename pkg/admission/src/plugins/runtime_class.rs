@@ -19,7 +19,7 @@ impl RuntimeClass {
         Self { reader, classes: GroupResource::new("node.k8s.io", "runtimeclasses") }
     }
 
-    fn class(&self, a: &Attributes<'_>, pod: &Value) -> ApiResult<Option<Value>> {
+    fn class(&self, a: &Attributes<'_>, pod: &Value) -> ApiResult<Option<Arc<Value>>> {
         let name = pod.str_at("spec/runtimeClassName");
         if name.is_empty() {
             return Ok(None);

@@ -28,7 +28,7 @@ impl ServiceAccount {
         Self { reader, accounts: GroupResource::new("", "serviceaccounts") }
     }
 
-    fn account(&self, a: &Attributes<'_>, pod: &Value) -> ApiResult<Value> {
+    fn account(&self, a: &Attributes<'_>, pod: &Value) -> ApiResult<Arc<Value>> {
         let name = pod.str_at("spec/serviceAccountName");
         let found = self.reader.get(&self.accounts, a.namespace, name);
         found.ok_or_else(|| {

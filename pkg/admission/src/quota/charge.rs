@@ -138,7 +138,8 @@ impl ResourceQuota {
         let mut used: Amounts = hard.iter().map(|name| (name.clone(), Default::default())).collect();
         for (group, resource) in kinds {
             let objects = self.reader.list(&GroupResource::new(&*group, &*resource), quota.namespace());
-            let meant = objects.iter().filter(|object| matches(quota, &group, &resource, object));
+            let meant =
+                objects.iter().map(|object| &**object).filter(|object| matches(quota, &group, &resource, object));
             used.extend(used_by(&group, &resource, meant, hard, (self.now)()));
         }
         used

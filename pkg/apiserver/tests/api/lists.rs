@@ -3,7 +3,7 @@
 use apimachinery::meta::ObjectExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Api, MAPS, PATIENCE, config_map};
+use crate::support::{Api, MAPS, config_map, parsed, parsed_at_rest};
 
 fn names(list: &Value) -> Vec<String> {
     list["items"].as_array().unwrap().iter().map(|item| item.name().to_owned()).collect()
@@ -41,23 +41,7 @@ async fn reading_parses_nothing() {
     for name in ["a", "b", "c"] {
         api.post(MAPS, &config_map(name, "1")).await.expect(201);
     }
-    let parsed = || {
-        let text = component_base::metrics::render();
-        let line = text.lines().find_map(|line| line.strip_prefix("coracle_storage_object_decodes_total "));
-        line.expect("the counter").parse::<u64>().unwrap()
-    };
-    // The other loops of the server have done with what was written.
-    let mut before = parsed();
-    let settled = async {
-        loop {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            match parsed() {
-                now if now == before => return,
-                now => before = now,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, settled).await.expect("the server comes to rest");
+    let before = parsed_at_rest().await;
     let protobuf = "application/vnd.kubernetes.protobuf";
     assert_eq!(api.get_as(&format!("{MAPS}/a"), protobuf).await.code, 200);
     let once = parsed();

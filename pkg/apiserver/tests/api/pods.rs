@@ -4,7 +4,7 @@ use apimachinery::meta::ObjectExt as _;
 use serde_json::{Value, json};
 
 use crate::samples::{collection, kinds, sample};
-use crate::support::Api;
+use crate::support::{Api, parsed_at_rest};
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
@@ -21,6 +21,26 @@ fn binding(pod: &str, node: &str) -> Value {
         "apiVersion": "v1", "kind": "Binding", "metadata": { "name": pod },
         "target": { "kind": "Node", "name": node },
     })
+}
+
+#[tokio::test]
+async fn what_every_pod_is_checked_against_is_parsed_once_and_never_old() {
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class = |name: &str, value: i64, default: bool| {
+        json!({ "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": name },
+                "value": value, "globalDefault": default })
+    };
+    let api = Api::start().await;
+    api.post(CLASSES, &class("low", 1, false)).await.expect(201);
+    let priority = async |name: &str| api.post(PODS, &pod(name)).await.expect(201)["spec"]["priority"].clone();
+    assert_eq!(priority("first").await, 0);
+    let before = parsed_at_rest().await;
+    assert_eq!(priority("second").await, 0);
+    assert_eq!(parsed_at_rest().await, before + 1, "only the pod itself, for the graph of the node authorizer");
+    api.post(CLASSES, &class("usual", 7, true)).await.expect(201);
+    assert_eq!(priority("third").await, 7);
+    api.merge(&format!("{CLASSES}/usual"), &json!({ "globalDefault": false })).await.expect(200);
+    assert_eq!(priority("fourth").await, 0);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ impl Writer {
         let options = registry::Options { storage, resources: apis::all(), services: ServiceOptions::default() };
         let registry = Registry::new(options).unwrap();
         let chain = Chain::new(Config {
-            reader: Arc::new(AdmissionReader(registry.clone())),
+            reader: Arc::new(AdmissionReader::new(registry.clone())),
             authorizer: Arc::new(Permissions(Arc::new(PrivilegedGroups::default()))),
             disabled: Vec::new(),
         });

@@ -196,7 +196,7 @@ impl Api {
             policy.clone(),
         ]));
         let chain = admission::Chain::new(admission::Config {
-            reader: Arc::new(AdmissionReader(registry.clone())),
+            reader: Arc::new(AdmissionReader::new(registry.clone())),
             authorizer: Arc::new(Permissions(authorizer.clone())),
             disabled: Vec::new(),
         });
@@ -300,6 +300,28 @@ impl Api {
         assert_eq!(response.status(), StatusCode::OK);
         Events::of(response)
     }
+}
+
+/// How many stored objects this process has parsed.
+pub fn parsed() -> u64 {
+    let text = component_base::metrics::render();
+    let line = text.lines().find_map(|line| line.strip_prefix("coracle_storage_object_decodes_total "));
+    line.expect("the counter").parse().unwrap()
+}
+
+/// The same when the loops of the server have done with what was written.
+pub async fn parsed_at_rest() -> u64 {
+    let mut before = parsed();
+    let settled = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            match parsed() {
+                now if now == before => return now,
+                now => before = now,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("the server comes to rest")
 }
 
 /// The events of a watch.

@@ -51,7 +51,7 @@ impl Request<'_> {
         if self.a.name.is_empty() { self.new.map(ObjectExt::name).unwrap_or("") } else { self.a.name }
     }
 
-    fn get(&self, resource: &str, namespace: &str, name: &str) -> ApiResult<Value> {
+    fn get(&self, resource: &str, namespace: &str, name: &str) -> ApiResult<Arc<Value>> {
         let resource = GroupResource::new("", resource);
         self.reader.get(&resource, namespace, name).ok_or_else(|| ApiError::not_found(&resource, name))
     }

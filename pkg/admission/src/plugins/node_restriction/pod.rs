@@ -1,5 +1,7 @@
 //! Pods of a node: mirror pods, their status, evictions and deletions.
 
+use std::sync::Arc;
+
 use apimachinery::ApiResult;
 use apimachinery::meta::ObjectExt;
 use serde_json::Value;
@@ -30,9 +32,9 @@ pub(super) fn check(request: &Request<'_>) -> ApiResult<()> {
 }
 
 /// The pod as it is stored.
-fn existing(request: &Request<'_>) -> ApiResult<Value> {
+fn existing(request: &Request<'_>) -> ApiResult<Arc<Value>> {
     match request.old {
-        Some(old) => Ok(old.clone()),
+        Some(old) => Ok(Arc::new(old.clone())),
         None => request.get("pods", request.a.namespace, request.name()),
     }
 }
