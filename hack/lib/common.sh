@@ -3,6 +3,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 
+# What rustdoc is to find in our documentation.
+doc_flags="-D warnings -A rustdoc::private_intra_doc_links"
+
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 

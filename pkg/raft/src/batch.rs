@@ -118,10 +118,12 @@ impl Drop for Rounds {
         }
         let mut state = self.batches.state.lock();
         state.under_way -= 1;
-        let left = if state.under_way == 0 { std::mem::take(&mut state.waiting) } else { VecDeque::new() };
-        drop(state);
-        // Wakes those who wait.
-        drop(left);
+        if state.under_way == 0 {
+            let left = std::mem::take(&mut state.waiting);
+            drop(state);
+            // Wakes those who wait.
+            drop(left);
+        }
     }
 }
 

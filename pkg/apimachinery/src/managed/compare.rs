@@ -43,17 +43,10 @@ impl Change {
     /// Adds what changed at `element`.
     fn push(&mut self, element: PathElement, inner: Self) {
         let Change { added, modified, removed } = inner;
-        // Most changes are of one kind: the element goes there as it is.
-        match (added.is_empty(), modified.is_empty(), removed.is_empty()) {
-            (true, true, true) => {}
-            (false, true, true) => self.added.below.add(element, added),
-            (true, false, true) => self.modified.below.add(element, modified),
-            (true, true, false) => self.removed.below.add(element, removed),
-            _ => {
-                self.added.below.add(element.clone(), added);
-                self.modified.below.add(element.clone(), modified);
-                self.removed.below.add(element, removed);
-            }
+        let sides = [(&mut self.added, added), (&mut self.modified, modified), (&mut self.removed, removed)];
+        // Most changes are of one kind.
+        for (side, spot) in sides.into_iter().filter(|(_, spot)| !spot.is_empty()) {
+            side.below.add(element.clone(), spot);
         }
     }
 }

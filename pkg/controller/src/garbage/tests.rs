@@ -1,11 +1,11 @@
 //! The collector's decisions against a small server that honours UIDs, resourceVersions and finalizers.
 
-use client::reflector::Sink as _;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use client::reflector::Sink as _;
 use component_base::Shutdown;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
