@@ -5,53 +5,57 @@ use std::sync::Arc;
 use apimachinery::ApiResult;
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::watch::EventType;
-use auth::node::NodeGraph;
+use apis::resource::Resource;
+use auth::node::{Kind, NodeGraph};
 use auth::rbac::Policy;
 use component_base::task::supervise;
 use futures::StreamExt as _;
-use registry::{ListError, ListQuery, Registry, WatchEvent, WatchQuery};
+use registry::{ListError, ListPage, ListQuery, Registry, StoredObject, WatchEvent, WatchQuery};
 use serde_json::Value;
 
 use crate::bootstrap;
 use crate::server::Inner;
 
 /// What takes the changes of one resource.
-type Sink = Arc<dyn Fn(EventType, &Value) + Send + Sync>;
+type Sink = Arc<dyn Fn(&Resource, EventType, &StoredObject) + Send + Sync>;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const RBAC_KINDS: [&str; 4] = ["clusterroles", "roles", "clusterrolebindings", "rolebindings"];
+/// What the node authorizer's graph is made of.
+const NODE_KINDS: [(&str, &str, Kind); 4] = [
+    ("", "pods", Kind::Pod),
+    ("", "persistentvolumes", Kind::Volume),
+    ("storage.k8s.io", "volumeattachments", Kind::VolumeAttachment),
+    ("resource.k8s.io", "resourceslices", Kind::ResourceSlice),
+];
 
 /// Loads everything once, then follows the changes until shutdown.
 pub async fn start(server: &Arc<Inner>) -> ApiResult<()> {
     let registry = &server.config.registry;
     let policy = server.config.policy.clone();
     let changed = server.roles_changed.clone();
-    let follow_policy: Sink = Arc::new(move |kind, object| {
-        feed_policy(&policy, kind, object);
+    let follow_policy: Sink = Arc::new(move |_, kind, stored| {
+        let object = stored.decode();
+        feed_policy(&policy, kind, &object);
         if object.kind() == "ClusterRole" {
             changed.notify_one();
         }
     });
     let graph = server.config.node_graph.clone();
-    let follow_graph: Sink = Arc::new(move |kind, object| feed_graph(&graph, kind, object));
+    let follow_graph: Sink = Arc::new(move |resource, kind, stored| feed_graph(&graph, resource, kind, stored));
     let roles = RBAC_KINDS.map(|plural| (RBAC, plural, &follow_policy));
-    let nodes = [
-        ("", "pods", &follow_graph),
-        ("", "persistentvolumes", &follow_graph),
-        ("storage.k8s.io", "volumeattachments", &follow_graph),
-        ("resource.k8s.io", "resourceslices", &follow_graph),
-    ];
+    let nodes = NODE_KINDS.map(|(group, plural, _)| (group, plural, &follow_graph));
     for (group, plural, sink) in roles.into_iter().chain(nodes) {
         if registry.rows().newest(group, plural).is_none() {
             continue;
         }
-        let mut first = Some(load(registry, group, plural, sink)?);
+        let mut first = load(registry, group, plural, sink)?;
         let (server, sink) = (server.clone(), sink.clone());
         let shutdown = server.shutdown.clone();
         supervise("authorizer-feed", &shutdown, move || {
             let (server, sink) = (server.clone(), sink.clone());
-            let from = first.take();
-            async move { follow(&server, group, plural, &sink, from).await }
+            let page = first.take();
+            async move { follow(&server, group, plural, &sink, page).await }
         });
     }
     let aggregating = server.clone();
@@ -70,37 +74,47 @@ async fn aggregate(server: &Inner) -> ApiResult<()> {
     }
 }
 
-/// Feeds all objects that there are; answers the revision to go on from.
-fn load(registry: &Registry, group: &str, plural: &str, sink: &Sink) -> ApiResult<u64> {
-    let Some(found) = registry.rows().newest(group, plural) else { return Ok(0) };
+/// Feeds all objects that there are.
+fn load(registry: &Registry, group: &str, plural: &str, sink: &Sink) -> ApiResult<Option<ListPage>> {
+    let Some(found) = registry.rows().newest(group, plural) else { return Ok(None) };
     let page = registry.list(found.resource, None, &ListQuery::default()).map_err(|error| match error {
         ListError::Api(error) | ListError::ExpiredToken(error, _) => error,
     })?;
     for stored in &page.items {
-        sink(EventType::Added, &stored.decode());
+        sink(found.resource, EventType::Added, stored);
     }
-    Ok(page.revision)
+    Ok(Some(page))
 }
 
-async fn follow(server: &Inner, group: &str, plural: &str, sink: &Sink, from: Option<u64>) -> ApiResult<()> {
+/// Feeds all objects that there are after the watch fell behind: what was granted meanwhile and taken back must not stay.
+fn reload(server: &Inner, group: &str, plural: &str, sink: &Sink) -> ApiResult<Option<ListPage>> {
+    let registry = &*server.config.registry;
+    if group == RBAC {
+        let all = RBAC_KINDS.iter().flat_map(|plural| registry.read_all(RBAC, plural, ""));
+        server.config.policy.replace(all.map(|stored| stored.decode()));
+    }
+    let Some(page) = load(registry, group, plural, sink)? else { return Ok(None) };
+    let node_kind = NODE_KINDS.iter().find(|kind| (kind.0, kind.1) == (group, plural));
+    if let (Some((_, _, kind)), Some(found)) = (node_kind, registry.rows().newest(group, plural)) {
+        let live = page.items.iter().map(|stored| registry::split_key(found.resource, stored.key()));
+        server.config.node_graph.retain(*kind, &live.collect());
+    }
+    Ok(Some(page))
+}
+
+async fn follow(server: &Inner, group: &str, plural: &str, sink: &Sink, first: Option<ListPage>) -> ApiResult<()> {
     let registry = &*server.config.registry;
     let Some(found) = registry.rows().newest(group, plural) else { return Ok(()) };
-    let from = match from {
-        Some(revision) => revision,
-        None => {
-            // The watch fell behind: what was granted meanwhile and taken back must not stay.
-            if group == RBAC {
-                let all = RBAC_KINDS.iter().flat_map(|plural| registry.read_all(RBAC, plural, ""));
-                server.config.policy.replace(all.map(|stored| stored.decode()));
-            }
-            load(registry, group, plural, sink)?
-        }
+    let page = match first {
+        Some(page) => Some(page),
+        None => reload(server, group, plural, sink)?,
     };
-    let query = WatchQuery { resource_version: from.to_string(), ..WatchQuery::default() };
+    let Some(revision) = page.map(|page| page.revision) else { return Ok(()) };
+    let query = WatchQuery { resource_version: revision.to_string(), ..WatchQuery::default() };
     let mut watch = registry.watch(found.resource, None, query)?;
     while let Some(event) = watch.next().await {
         if let WatchEvent::Change { kind, object } = event? {
-            sink(kind, &object.decode());
+            sink(found.resource, kind, &object);
         }
     }
     Ok(())
@@ -113,16 +127,20 @@ fn feed_policy(policy: &Policy, kind: EventType, object: &Value) {
     }
 }
 
-fn feed_graph(graph: &NodeGraph, kind: EventType, object: &Value) {
-    let name = object.name();
-    match (object.kind(), kind == EventType::Deleted) {
-        ("Pod", false) => graph.upsert_pod(object),
-        ("Pod", true) => graph.delete_pod(object.namespace(), name),
-        ("PersistentVolume", false) => graph.upsert_volume(object),
+fn feed_graph(graph: &NodeGraph, resource: &Resource, kind: EventType, stored: &StoredObject) {
+    let (namespace, name) = registry::split_key(resource, stored.key());
+    match (resource.kind, kind == EventType::Deleted) {
+        ("Pod", false) => {
+            let node = stored.attributes().field("spec.nodeName").unwrap_or_default();
+            let pod = stored.clone();
+            graph.upsert_pod((namespace, name), node, move || pod.decode());
+        }
+        ("Pod", true) => graph.delete_pod(namespace, name),
+        ("PersistentVolume", false) => graph.upsert_volume(&stored.decode()),
         ("PersistentVolume", true) => graph.delete_volume(name),
-        ("VolumeAttachment", false) => graph.upsert_volume_attachment(object),
+        ("VolumeAttachment", false) => graph.upsert_volume_attachment(&stored.decode()),
         ("VolumeAttachment", true) => graph.delete_volume_attachment(name),
-        ("ResourceSlice", false) => graph.upsert_resource_slice(object),
+        ("ResourceSlice", false) => graph.upsert_resource_slice(&stored.decode()),
         ("ResourceSlice", true) => graph.delete_resource_slice(name),
         _ => {}
     }

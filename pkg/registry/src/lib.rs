@@ -40,7 +40,7 @@ pub use storage::StoredObject;
 pub use attributes::Selection;
 pub use call::{AdmissionHook, Call, Charge, NoAdmission, Operation, Review};
 pub use delete::{DeleteOptions, Deleted, Propagation};
-pub use keys::VITAL as VITAL_KEYS;
+pub use keys::{VITAL as VITAL_KEYS, split as split_key};
 pub use list::{ListError, ListPage, ListQuery, ResourceVersionMatch};
 pub use managed::Application;
 pub use pods::set_condition;

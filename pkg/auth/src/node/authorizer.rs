@@ -220,8 +220,9 @@ mod tests {
     #[test]
     fn a_node_sees_its_own() {
         let graph = Arc::new(NodeGraph::default());
-        graph.upsert_pod(&json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": {
-            "nodeName": "n1", "serviceAccountName": "sa", "imagePullSecrets": [{"name": "s"}]}}));
+        let pod = json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": {
+            "nodeName": "n1", "serviceAccountName": "sa", "imagePullSecrets": [{"name": "s"}]}});
+        graph.upsert_pod(("ns", "p"), "n1", move || pod);
         let authorizer = NodeAuthorizer::new(graph);
         let n1 = UserInfo::new("system:node:n1", ["system:nodes"]);
         let fake = UserInfo::new("system:node:n1", []);

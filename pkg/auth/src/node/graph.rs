@@ -1,6 +1,7 @@
 //! Which objects the pods of which node need, kept up to date pod by pod.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 use apimachinery::meta::ObjectExt;
 use parking_lot::RwLock;
@@ -26,82 +27,73 @@ pub enum Kind {
 #[derive(Default)]
 pub struct NodeGraph(RwLock<State>);
 
+/// Namespace and name.
+type Key = (String, String);
+
+/// What a pod needs: found when somebody asks first, for most pods change many times before a node does.
+type Needs = LazyLock<HashSet<Target>, Box<dyn FnOnce() -> HashSet<Target> + Send>>;
+
 #[derive(Default)]
 struct State {
-    /// Pod (namespace, name) to its node and what it contributes.
-    pods: HashMap<(String, String), (String, Vec<Target>)>,
-    /// Object to the nodes that need it, with the number of pods that do.
-    needed: HashMap<Target, HashMap<String, u32>>,
+    /// Pod to its node.
+    pods: HashMap<Key, String>,
+    /// Node to its pods.
+    nodes: HashMap<String, HashMap<Key, Arc<Needs>>>,
     /// PersistentVolume to its claim and secrets.
     volumes: HashMap<String, VolumeLinks>,
     /// Secret to the PersistentVolumes that need it.
-    secret_volumes: HashMap<(String, String), HashSet<String>>,
+    secret_volumes: HashMap<Key, HashSet<String>>,
     /// Objects that name their node themselves.
     owned: HashMap<(Kind, String), String>,
 }
 
 struct VolumeLinks {
     claim: Target,
-    secrets: Vec<(String, String)>,
+    secrets: Vec<Key>,
 }
 
 impl NodeGraph {
-    /// Takes a new or changed pod. Pods without a node need nothing yet.
-    pub fn upsert_pod(&self, pod: &Value) {
-        let node = pod.str_at("spec/nodeName");
-        let key = (pod.namespace().to_owned(), pod.name().to_owned());
-        let mirror = pod.annotations().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror"));
-        let mut targets = of_pod(pod);
-        if mirror {
-            // The node itself wrote a mirror pod: it must not widen what the node may read.
-            targets.retain(|(kind, _, _)| *kind == Kind::Pod);
-        }
+    /// Takes a new or changed pod of `node`; `read` gives the pod and is called when a node asks for what it needs. Pods
+    /// without a node need nothing yet.
+    pub fn upsert_pod(
+        &self,
+        (namespace, name): (&str, &str),
+        node: &str,
+        read: impl FnOnce() -> Value + Send + 'static,
+    ) {
+        let key = (namespace.to_owned(), name.to_owned());
         let mut state = self.0.write();
-        if state.pods.get(&key).is_some_and(|(n, t)| n == node && *t == targets) {
-            return;
+        if state.pods.get(&key).is_some_and(|old| old != node) {
+            state.drop_pod(&key);
         }
-        state.drop_pod(&key);
         if node.is_empty() {
             return;
         }
-        for target in &targets {
-            *state.needed.entry(target.clone()).or_default().entry(node.to_owned()).or_default() += 1;
-        }
-        state.pods.insert(key, (node.to_owned(), targets));
+        let needs: Needs = LazyLock::new(Box::new(move || needs_of(&read())));
+        state.nodes.entry(node.to_owned()).or_default().insert(key.clone(), Arc::new(needs));
+        state.pods.insert(key, node.to_owned());
     }
 
     pub fn delete_pod(&self, namespace: &str, name: &str) {
         self.0.write().drop_pod(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// Makes `pods` all that there are: for a watch that fell behind.
-    pub fn replace_pods(&self, pods: &[Value]) {
-        let live: HashSet<(&str, &str)> = pods.iter().map(|p| (p.namespace(), p.name())).collect();
-        let gone = |(namespace, name): &&(String, String)| !live.contains(&(namespace.as_str(), name.as_str()));
-        let gone: Vec<(String, String)> = self.0.read().pods.keys().filter(gone).cloned().collect();
-        gone.iter().for_each(|(namespace, name)| self.delete_pod(namespace, name));
-        pods.iter().for_each(|pod| self.upsert_pod(pod));
-    }
-
-    /// The same for PersistentVolumes.
-    pub fn replace_volumes(&self, volumes: &[Value]) {
-        let live: HashSet<&str> = volumes.iter().map(ObjectExt::name).collect();
-        let gone: Vec<String> =
-            self.0.read().volumes.keys().filter(|name| !live.contains(name.as_str())).cloned().collect();
-        gone.iter().for_each(|name| self.delete_volume(name));
-        volumes.iter().for_each(|volume| self.upsert_volume(volume));
-    }
-
-    /// The same for VolumeAttachments.
-    pub fn replace_volume_attachments(&self, attachments: &[Value]) {
-        self.0.write().owned.retain(|(kind, _), _| *kind != Kind::VolumeAttachment);
-        attachments.iter().for_each(|a| self.upsert_volume_attachment(a));
-    }
-
-    /// The same for ResourceSlices.
-    pub fn replace_resource_slices(&self, slices: &[Value]) {
-        self.0.write().owned.retain(|(kind, _), _| *kind != Kind::ResourceSlice);
-        slices.iter().for_each(|s| self.upsert_resource_slice(s));
+    /// Forgets the objects of a kind that are not in `live`: for a watch that fell behind. Namespaces of objects that have
+    /// none are empty. Kinds that are only referred to are not fed.
+    pub fn retain(&self, kind: Kind, live: &HashSet<(&str, &str)>) {
+        let mut state = self.0.write();
+        let is_gone = |namespace: &str, name: &str| !live.contains(&(namespace, name));
+        match kind {
+            Kind::Pod => {
+                let gone: Vec<Key> = state.pods.keys().filter(|key| is_gone(&key.0, &key.1)).cloned().collect();
+                gone.iter().for_each(|key| state.drop_pod(key));
+            }
+            Kind::Volume => {
+                let gone: Vec<String> = state.volumes.keys().filter(|name| is_gone("", name)).cloned().collect();
+                gone.iter().for_each(|name| state.drop_volume(name));
+            }
+            _ => state.owned.retain(|(other, name), _| *other != kind || !is_gone("", name)),
+        }
     }
 
     pub fn upsert_volume(&self, volume: &Value) {
@@ -152,17 +144,19 @@ impl NodeGraph {
     /// True if something on `node` needs the object.
     pub fn reaches(&self, node: &str, kind: Kind, namespace: &str, name: &str) -> bool {
         let state = self.0.read();
+        let key = || (namespace.to_owned(), name.to_owned());
         match kind {
             Kind::VolumeAttachment | Kind::ResourceSlice => {
                 state.owned.get(&(kind, name.to_owned())).is_some_and(|owner| owner == node)
             }
+            Kind::Pod => state.pods.get(&key()).is_some_and(|of| of == node),
             Kind::Volume => state.volumes.get(name).is_some_and(|v| state.needs(node, &v.claim)),
             Kind::Secret => {
                 let target = (kind, namespace.to_owned(), name.to_owned());
                 if state.needs(node, &target) {
                     return true;
                 }
-                let volumes = state.secret_volumes.get(&(target.1, target.2));
+                let volumes = state.secret_volumes.get(&key());
                 let links = volumes.into_iter().flatten().filter_map(|volume| state.volumes.get(volume));
                 links.into_iter().any(|v| state.needs(node, &v.claim))
             }
@@ -173,22 +167,17 @@ impl NodeGraph {
 
 impl State {
     fn needs(&self, node: &str, target: &Target) -> bool {
-        self.needed.get(target).is_some_and(|nodes| nodes.contains_key(node))
+        // A node has a hundred pods or so, and those of other namespaces need nothing in this one.
+        let pods = self.nodes.get(node).into_iter().flatten();
+        pods.filter(|((namespace, _), _)| *namespace == target.1).any(|(_, needs)| needs.contains(target))
     }
 
-    fn drop_pod(&mut self, key: &(String, String)) {
-        let Some((node, targets)) = self.pods.remove(key) else { return };
-        for target in targets {
-            let Some(nodes) = self.needed.get_mut(&target) else { continue };
-            if let Some(count) = nodes.get_mut(&node) {
-                *count -= 1;
-                if *count == 0 {
-                    nodes.remove(&node);
-                }
-            }
-            if nodes.is_empty() {
-                self.needed.remove(&target);
-            }
+    fn drop_pod(&mut self, key: &Key) {
+        let Some(node) = self.pods.remove(key) else { return };
+        let Some(pods) = self.nodes.get_mut(&node) else { return };
+        pods.remove(key);
+        if pods.is_empty() {
+            self.nodes.remove(&node);
         }
     }
 
@@ -203,6 +192,12 @@ impl State {
             }
         }
     }
+}
+
+/// What a pod refers to. The node itself wrote a mirror pod: it must not widen what the node may read.
+fn needs_of(pod: &Value) -> HashSet<Target> {
+    let is_mirror = pod.annotations().is_some_and(|a| a.contains_key("kubernetes.io/config.mirror"));
+    if is_mirror { HashSet::new() } else { of_pod(pod).into_iter().collect() }
 }
 
 #[cfg(test)]
@@ -228,11 +223,32 @@ mod tests {
         }})
     }
 
+    fn put(graph: &NodeGraph, pod: Value) {
+        let (name, node) = (pod.name().to_owned(), pod.str_at("spec/nodeName").to_owned());
+        graph.upsert_pod(("ns", &name), &node, move || pod);
+    }
+
+    #[test]
+    fn a_pod_is_read_when_its_node_asks_and_once() {
+        let graph = NodeGraph::default();
+        graph.upsert_pod(("ns", "a"), "n1", || unreachable!("replaced before anybody asked"));
+        put(&graph, pod("a", "n1"));
+        graph.upsert_pod(("ns", "b"), "n2", || unreachable!("of another node"));
+        graph.upsert_pod(("other", "c"), "n1", || unreachable!("of another namespace"));
+        graph.upsert_pod(("ns", "d"), "", || unreachable!("of no node"));
+        assert!(graph.reaches("n1", Kind::Secret, "ns", "pull") && graph.reaches("n1", Kind::Secret, "ns", "env"));
+        assert!(graph.reaches("n2", Kind::Pod, "ns", "b"), "known without being read");
+        put(&graph, pod("a", "n3"));
+        assert!(!graph.reaches("n1", Kind::Secret, "ns", "pull") && graph.reaches("n3", Kind::Secret, "ns", "pull"));
+        graph.upsert_pod(("ns", "a"), "", || unreachable!("of no node"));
+        assert!(!graph.reaches("n3", Kind::Pod, "ns", "a"));
+    }
+
     #[test]
     fn every_reference_counts_while_the_pod_is_there() {
         let graph = NodeGraph::default();
-        graph.upsert_pod(&pod("a", "n1"));
-        graph.upsert_pod(&pod("b", "n1"));
+        put(&graph, pod("a", "n1"));
+        put(&graph, pod("b", "n1"));
         let volume = json!({"metadata": {"name": "pv"}, "spec": {
             "claimRef": {"namespace": "ns", "name": "claim"},
             "csi": {"nodeStageSecretRef": {"namespace": "kube-system", "name": "stage"}},
@@ -261,13 +277,13 @@ mod tests {
         assert!(all(&graph, "n1"));
         assert!(none(&graph, "n2"));
         assert!(!graph.reaches("n1", Kind::Secret, "other", "pull"), "of another namespace");
-        graph.replace_pods(&[pod("a", "n1")]);
+        graph.retain(Kind::Pod, &HashSet::from([("ns", "a")]));
         assert!(!graph.reaches("n1", Kind::Pod, "ns", "b"));
         assert!(all(&graph, "n1"), "the other pod still needs them");
         graph.delete_pod("ns", "a");
         assert!(none(&graph, "n1"));
-        assert!(graph.0.read().needed.is_empty());
-        graph.replace_volumes(&[]);
+        assert!(graph.0.read().nodes.is_empty());
+        graph.retain(Kind::Volume, &HashSet::new());
         assert!(graph.0.read().secret_volumes.is_empty());
     }
 
@@ -276,7 +292,7 @@ mod tests {
         let graph = NodeGraph::default();
         let mut mirror = pod("m", "n1");
         mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
-        graph.upsert_pod(&mirror);
+        put(&graph, mirror);
         assert!(graph.reaches("n1", Kind::Pod, "ns", "m"));
         assert!(!graph.reaches("n1", Kind::Secret, "ns", "pull"));
         assert!(!graph.reaches("n1", Kind::ServiceAccount, "ns", "sa"));

@@ -5,7 +5,7 @@ mod graph;
 mod references;
 
 pub use authorizer::NodeAuthorizer;
-pub use graph::NodeGraph;
+pub use graph::{Kind, NodeGraph};
 
 use apimachinery::UserInfo;
 

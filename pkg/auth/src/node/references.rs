@@ -18,7 +18,6 @@ pub fn of_pod(pod: &Value) -> Vec<Target> {
             out.push((kind, namespace.to_owned(), name.to_owned()));
         }
     };
-    add(Kind::Pod, pod.name());
     // A pod without a name of an account runs as `default` after admission; then the field is set.
     add(Kind::ServiceAccount, spec.str_at("serviceAccountName"));
     spec.array_at("imagePullSecrets").iter().for_each(|s| add(Kind::Secret, s.str_at("name")));
