@@ -180,9 +180,11 @@ async fn fan_out(target: &Target, namespace: &str, report: &mut Report) -> anyho
     Ok(())
 }
 
-fn pod(name: &str, node: Option<&str>) -> String {
+/// Makes pods by name. A load makes many: each costs it no tree.
+fn pod_maker(node: Option<&str>) -> impl Fn(&str) -> String + Send + Sync + 'static {
+    const NAME: &str = "NAME";
     let mut pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "bench"}},
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME, "labels": {"app": "bench"}},
         "spec": {
             "containers": [{"name": "main", "image": "docker.io/coracle/busybox:test",
                 "resources": {"requests": {"cpu": "10m", "memory": "10Mi"}}}],
@@ -196,14 +198,16 @@ fn pod(name: &str, node: Option<&str>) -> String {
     if let Some(node) = node {
         pod["spec"]["nodeName"] = node.into();
     }
-    pod.to_string()
+    let text = pod.to_string();
+    move |name| text.replacen(NAME, name, 1)
 }
 
 async fn pods(target: &Target, size: Size, namespace: &str, report: &mut Report) -> anyhow::Result<()> {
     let path = format!("/api/v1/namespaces/{namespace}/pods");
     let create = path.clone();
     // Bound to a node that does not exist: nothing but the API server is at work.
-    let make = move |i: usize| (create.clone(), pod(&format!("p{i:06}"), Some("bench-none")));
+    let pod = pod_maker(Some("bench-none"));
+    let make = move |i: usize| (create.clone(), pod(&format!("p{i:06}")));
     let driven = posts(target, size.pods, make).await?;
     report.add("create Pod (0.4 KB in), 32 clients, durable", &target.name, driven.rate, "/s", driven.summary());
 
@@ -236,7 +240,8 @@ async fn schedule(target: &Target, size: Size, namespace: &str, report: &mut Rep
     let path = format!("/api/v1/namespaces/{namespace}/pods");
     let create = path.clone();
     let started = Instant::now();
-    let make = move |i: usize| (create.clone(), pod(&format!("s{i:06}"), None));
+    let pod = pod_maker(None);
+    let make = move |i: usize| (create.clone(), pod(&format!("s{i:06}")));
     posts(target, size.schedule, make).await?;
     let created = started.elapsed();
     let waiting = format!("{path}?fieldSelector=spec.nodeName%3D&limit=1");
