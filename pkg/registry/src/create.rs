@@ -22,6 +22,30 @@ pub(crate) enum Ownership {
     Settled,
 }
 
+/// An object that may be stored.
+pub(crate) struct Prepared {
+    object: Value,
+    /// The list of owners as text, unless the object has it.
+    managed_fields: Option<String>,
+}
+
+impl Prepared {
+    /// The object with its list.
+    pub(crate) fn whole(self) -> Value {
+        let Self { mut object, managed_fields } = self;
+        if let Some(text) = managed_fields {
+            // Written here, so it is JSON.
+            managed::put(&mut object, serde_json::from_str(&text).ok());
+        }
+        object
+    }
+
+    /// Gives up the list of owners; false if there is none.
+    fn forget_owners(&mut self) -> bool {
+        self.managed_fields.take().is_some() | managed::take(&mut self.object).is_some()
+    }
+}
+
 impl Registry {
     /// Creates `object`, which is in the call's version. Answers the stored bytes, in the storage version.
     pub async fn create(&self, call: &Call<'_>, mut object: Value) -> ApiResult<Bytes> {
@@ -32,11 +56,11 @@ impl Registry {
         for attempt in 1.. {
             match self.commit_create(call, &mut built).await {
                 Err(error) if generated && error.reason() == "AlreadyExists" && attempt < names::ATTEMPTS => {
-                    let name = names::generate(built.meta_str("generateName"));
-                    built.metadata_mut().insert("name".to_owned(), name.into());
+                    let name = names::generate(built.object.meta_str("generateName"));
+                    built.object.metadata_mut().insert("name".to_owned(), name.into());
                 }
                 // The list of owners may be what is too much.
-                Err(error) if managed::is_too_large(&error) && managed::take(&mut built).is_some() => {}
+                Err(error) if managed::is_too_large(&error) && built.forget_owners() => {}
                 done => return done,
             }
         }
@@ -50,22 +74,27 @@ impl Registry {
         mut object: Value,
         generated: bool,
         ownership: Ownership,
-    ) -> ApiResult<Value> {
+    ) -> ApiResult<Prepared> {
         let strategy = &call.resource.strategy;
         if !object.resource_version().is_empty() {
             return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         rows::to_storage(call.resource, &mut object);
         (strategy.default)(&mut object);
-        if ownership == Ownership::Writer {
-            self.own_created(call, &mut object);
-        }
+        let mut managed_fields = match ownership {
+            Ownership::Writer => self.own_created(call, &mut object),
+            Ownership::Settled => managed::take(&mut object).as_ref().map(managed::text_of),
+        };
         let name = object.name().to_owned();
         let review = call.review(Operation::Create, &name);
         call.admission.mutate(&review, Some(&mut object), None).await?;
-        if managed::is_spoilt(&object) {
-            call.warn(managed::SPOILT);
-            self.own_created(call, &mut object);
+        match managed::take(&mut object) {
+            Some(list) if managed::is_spoilt(&list) => {
+                call.warn(managed::SPOILT);
+                managed_fields = self.own_created(call, &mut object);
+            }
+            Some(list) => managed_fields = Some(managed::text_of(&list)),
+            None => {}
         }
         metadata::dedup_owners(call, &mut object, Seen::AfterAdmission);
         (strategy.default)(&mut object);
@@ -95,20 +124,23 @@ impl Registry {
         }
         let review = call.review(Operation::Create, object.name());
         call.admission.validate(&review, Some(&object), None).await?;
-        Ok(object)
+        Ok(Prepared { object, managed_fields })
     }
 
-    async fn commit_create(&self, call: &Call<'_>, object: &mut Value) -> ApiResult<Bytes> {
+    async fn commit_create(&self, call: &Call<'_>, built: &mut Prepared) -> ApiResult<Bytes> {
+        let Prepared { object, managed_fields } = built;
         let charged = self.charge(&call.review(Operation::Create, object.name()), object, None).await?;
         let reservation = self.services.begin(call, object, None).await?;
         let key = keys::object(call.resource, call.namespace, object.name());
         if call.dry_run {
             return match self.storage.get(&key) {
                 Some(_) => Err(self.exists(call, &key, object)),
-                None => Ok(to_bytes(object)),
+                None => {
+                    Ok(to_bytes(&Prepared { object: object.take(), managed_fields: managed_fields.take() }.whole()))
+                }
             };
         }
-        match self.create_charged(call, &key, object, charged).await {
+        match self.create_charged(call, &key, (object, managed_fields.as_deref()), charged).await {
             Ok(stored) => {
                 reservation.commit().await;
                 self.expiry.written(call.resource, &stored);
@@ -130,11 +162,11 @@ impl Registry {
         &self,
         call: &Call<'_>,
         key: &str,
-        object: &Value,
+        (object, managed_fields): (&Value, Option<&str>),
         mut charged: Charged,
     ) -> Result<StoredObject, UpdateError<ApiError>> {
         loop {
-            let new = NewObject::encode(object, attributes::of(call.resource, object));
+            let new = NewObject::encode_with(object, managed_fields, attributes::of(call.resource, object));
             let Charged { companions, turn } = charged;
             if let Some(stored) = self.storage.create_with(key, new, companions).await? {
                 return Ok(stored);

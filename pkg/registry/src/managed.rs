@@ -1,6 +1,6 @@
 //! Who owns which field of the objects here: the registry's side of `apimachinery::managed`.
 
-use apimachinery::managed::{self, Applied, Filter, Updater, Versions, Writer};
+use apimachinery::managed::{self, Applied, Filter, Ordered, Updater, Versions, Writer};
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::patch::{MergeSchema, TypeId};
 use apimachinery::{ApiError, ApiResult, GroupVersion, GroupVersionKind};
@@ -85,8 +85,8 @@ pub(crate) fn own_made(resource: &'static Resource, object: &mut Value) {
     let kind = Plain(resource);
     let (api_version, now) = (kind.api_version(), metadata::now());
     let writer = Writer { manager: SERVER, api_version: &api_version, subresource: "", now: &now };
-    let list = managed::track_create(Updater::new(&kind), object, writer);
-    put(object, list);
+    let managers = managed::track_create(Updater::new(&kind), object, writer);
+    put(object, managers.encode());
 }
 
 /// What the server calls itself.
@@ -108,16 +108,17 @@ fn seen(call: &Call<'_>, object: &Value) -> Option<Value> {
 }
 
 impl Registry {
-    /// Gives the fields of a new object to its creator.
-    pub(crate) fn own_created(&self, call: &Call<'_>, object: &mut Value) {
+    /// Gives the fields of a new object to its creator: answers the list as text, and takes it out of the object.
+    pub(crate) fn own_created(&self, call: &Call<'_>, object: &mut Value) -> Option<String> {
         let (version, now, kind) = (api_version(call), metadata::now(), self.kind(call, ""));
         let view = seen(call, object);
-        let list = managed::track_create(
+        let managers = managed::track_create(
             Updater::new(&kind),
             view.as_ref().unwrap_or(object),
             Writer { manager: call.field_manager, api_version: &version, subresource: "", now: &now },
         );
-        put(object, list);
+        take(object);
+        managers.to_json()
     }
 
     /// Gives the fields that differ between `old` and `new`, both in the storage version, to the caller.
@@ -200,14 +201,20 @@ pub(crate) fn take(object: &mut Value) -> Option<Value> {
 pub(crate) const SPOILT: &str = ".metadata.managedFields was in an invalid state after admission; this could be caused by \
                                  an outdated mutating admission controller; please fix your requests";
 
-/// True if the list of an object that comes out of admission has entries that are none. It is then made anew.
-pub(crate) fn is_spoilt(object: &Value) -> bool {
+/// A list as text.
+pub(crate) fn text_of(list: &Value) -> String {
+    // A tree of strings, numbers and maps with string keys always has a JSON form.
+    serde_json::to_string(&Ordered(list)).unwrap_or_default()
+}
+
+/// True if a list that comes out of admission has entries that are none. It is then made anew.
+pub(crate) fn is_spoilt(list: &Value) -> bool {
     let is_entry = |entry: &Value| {
         matches!(entry.str_at("operation"), "Apply" | "Update")
             && !entry.api_version().is_empty()
             && entry.str_at("fieldsType") == "FieldsV1"
     };
-    !object.array_at("metadata/managedFields").iter().all(is_entry)
+    !list.as_array().into_iter().flatten().all(is_entry)
 }
 
 /// True if the store refused an object for its size.

@@ -164,7 +164,7 @@ impl Registry {
         metadata::settle_namespace(call, &mut object)?;
         metadata::check_name(call, &object)?;
         metadata::dedup_owners(call, &mut object, Seen::InRequest);
-        let mut object = self.prepare_create(call, object, false, ownership).await?;
+        let mut object = self.prepare_create(call, object, false, ownership).await?.whole();
         attempt.created = true;
         attempt.charged = self.charge(&call.review(Operation::Create, call.name), &object, None).await?;
         attempt.reservation = Some(self.services.begin(call, &mut object, None).await?);
@@ -227,7 +227,7 @@ impl Registry {
         }
         let review = call.review(Operation::Update, call.name);
         call.admission.mutate(&review, Some(&mut new), Some(&old)).await?;
-        if managed::is_spoilt(&new) {
+        if new.at("metadata/managedFields").is_some_and(managed::is_spoilt) {
             call.warn(managed::SPOILT);
             self.own_changed(call, &old, &mut new);
         }

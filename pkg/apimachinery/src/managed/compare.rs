@@ -51,7 +51,7 @@ impl Change {
     }
 }
 
-static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+pub(super) static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 
 impl Types<'_> {
     /// Compares two objects. Fields that upstream's typed form always writes count as there on both sides.
@@ -163,7 +163,7 @@ impl Types<'_> {
     }
 
     /// The items of a list by their elements; items that have none are left out.
-    fn sorted(self, shape: Shape, items: &[Value]) -> Vec<Keyed<'_>> {
+    pub(super) fn sorted(self, shape: Shape, items: &[Value]) -> Vec<Keyed<'_>> {
         let keyed = items.iter().filter_map(|item| Some((self.element(shape, item).ok()?, item)));
         let mut keyed: Vec<_> = keyed.collect();
         keyed.sort_by(|a, b| a.0.cmp(&b.0));

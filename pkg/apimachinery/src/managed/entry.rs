@@ -110,6 +110,34 @@ impl Entry {
         }
         Value::Object(map)
     }
+
+    /// What [`Self::encode`] makes, as text.
+    fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"apiVersion\":");
+        write_text(out, &self.api_version);
+        out.extend_from_slice(b",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
+        self.fields.write_json(out);
+        let rest = [
+            ("manager", Some(self.manager.as_str()).filter(|name| !name.is_empty())),
+            ("operation", Some(self.operation.as_str())),
+            ("subresource", Some(self.subresource.as_str()).filter(|name| !name.is_empty())),
+            ("time", self.time.as_deref()),
+        ];
+        for (name, value) in rest {
+            let Some(value) = value else { continue };
+            out.push(b',');
+            write_text(out, name);
+            out.push(b':');
+            write_text(out, value);
+        }
+        out.push(b'}');
+    }
+}
+
+/// A text in quotes.
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    // Texts always serialise, and a Vec takes everything.
+    let _ = serde_json::to_writer(out, text);
 }
 
 /// All entries of an object.
@@ -128,9 +156,27 @@ impl Managers {
 
     /// The list to store: appliers first, older ones before newer ones. `None` if there is nothing to say.
     pub fn encode(mut self) -> Option<Value> {
+        self.sort();
+        (!self.0.is_empty()).then(|| self.0.iter().map(Entry::encode).collect())
+    }
+
+    /// The same as text, as [`Ordered`](super::Ordered) writes it.
+    pub fn to_json(mut self) -> Option<String> {
+        self.sort();
         if self.0.is_empty() {
             return None;
         }
+        let mut out = Vec::with_capacity(1024);
+        for entry in &self.0 {
+            out.push(if out.is_empty() { b'[' } else { b',' });
+            entry.write_json(&mut out);
+        }
+        out.push(b']');
+        // Only JSON was written.
+        String::from_utf8(out).ok()
+    }
+
+    fn sort(&mut self) {
         self.0.sort_by(|a, b| {
             (a.operation, a.seconds())
                 .cmp(&(b.operation, b.seconds()))
@@ -138,7 +184,6 @@ impl Managers {
                 .then_with(|| a.api_version.cmp(&b.api_version))
                 .then_with(|| a.subresource.cmp(&b.subresource))
         });
-        Some(self.0.iter().map(Entry::encode).collect())
     }
 
     pub fn is_empty(&self) -> bool {

@@ -20,10 +20,15 @@ impl FieldSet {
 
     /// As upstream writes it, byte for byte: elements in their own order, `.` first.
     pub fn to_json(&self) -> String {
-        let mut out = String::with_capacity(32 * self.len());
-        let mut key = String::new();
-        write_json(self, false, &mut out, &mut key);
-        out
+        let mut out = Vec::new();
+        self.write_json(&mut out);
+        // Only JSON was written.
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Appends what [`Self::to_json`] gives.
+    pub(super) fn write_json(&self, out: &mut Vec<u8>) {
+        write_json(self, false, out, &mut String::new());
     }
 
     /// Reads what [`Self::to_value`] writes. Elements of unknown kinds are dropped.
@@ -59,22 +64,23 @@ fn write_value(set: &FieldSet, key: &mut String) -> Value {
     Value::Object(entries.collect())
 }
 
-fn write_json(set: &FieldSet, member: bool, out: &mut String, key: &mut String) {
-    out.push('{');
+fn write_json(set: &FieldSet, member: bool, out: &mut Vec<u8>, key: &mut String) {
+    out.push(b'{');
     if member && !set.is_empty() {
-        out.push_str("\".\":{}");
+        out.extend_from_slice(b"\".\":{}");
     }
     for node in set.nodes() {
-        if !out.ends_with('{') {
-            out.push(',');
+        if out.last() != Some(&b'{') {
+            out.push(b',');
         }
         key.clear();
         node.element.write(key);
-        out.push_str(&Value::from(key.as_str()).to_string());
-        out.push(':');
+        // Texts always serialise, and a Vec takes everything.
+        let _ = serde_json::to_writer(&mut *out, key.as_str());
+        out.push(b':');
         write_json(&node.spot.below, node.spot.member, out, key);
     }
-    out.push('}');
+    out.push(b'}');
 }
 
 /// A field that has nothing below it is a member, whether it says so or not.

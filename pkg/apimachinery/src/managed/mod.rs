@@ -8,6 +8,7 @@
 
 mod apply;
 mod check;
+mod claims;
 mod collect;
 mod compare;
 mod conflict;

@@ -44,6 +44,11 @@ impl FieldSet {
         set
     }
 
+    /// An empty set with room for so many elements at its root.
+    pub(super) fn with_capacity(elements: usize) -> Self {
+        Self { nodes: Vec::with_capacity(elements) }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }

@@ -39,12 +39,19 @@ impl Writer<'_> {
     }
 }
 
-/// The `metadata.managedFields` of a new object. A list that came with it is taken as far as it holds.
-pub fn track_create(updater: Updater<'_>, new: &Value, writer: Writer<'_>) -> Option<Value> {
-    let sent = list_of(new);
-    let managers = updater.managers(sent).unwrap_or_default();
+/// Who owns the fields of a new object. A list that came with it is taken as far as it holds.
+pub fn track_create(updater: Updater<'_>, new: &Value, writer: Writer<'_>) -> Managers {
+    let mut managers = updater.managers(list_of(new)).unwrap_or_default();
+    if managers.is_empty() {
+        let claims = updater.claims(new, writer.api_version).unwrap_or_default();
+        add_update(&mut managers, writer, claims);
+        return managers;
+    }
     let nothing = Value::Object(Map::new());
-    change(updater, &nothing, new, managers, writer)
+    match updater.compare(&nothing, new, writer.api_version) {
+        Some(comparison) => take_over(updater, &nothing, new, comparison, managers, writer),
+        None => Managers::default(),
+    }
 }
 
 /// The list after a change from `old` to `new`. Writers of the main endpoint may set it themselves; one that cannot be read
@@ -68,16 +75,11 @@ pub fn track_update(updater: Updater<'_>, old: &Value, new: &Value, writer: Writ
     if managers.is_empty() {
         return None;
     }
-    take_over(updater, old, new, comparison, managers, writer)
+    take_over(updater, old, new, comparison, managers, writer).encode()
 }
 
 fn list_of(object: &Value) -> Option<&Value> {
     object.get("metadata")?.get("managedFields")
-}
-
-fn change(updater: Updater<'_>, old: &Value, new: &Value, managers: Managers, writer: Writer<'_>) -> Option<Value> {
-    let comparison = updater.compare(old, new, writer.api_version)?;
-    take_over(updater, old, new, comparison, managers, writer)
 }
 
 fn take_over(
@@ -87,13 +89,13 @@ fn take_over(
     comparison: Comparison,
     mut managers: Managers,
     writer: Writer<'_>,
-) -> Option<Value> {
+) -> Managers {
     let from = Versioned { object: old, api_version: writer.api_version };
     // An update always has its way: there are no conflicts to hear of.
     let _ = updater.take(from, new, &comparison, &mut managers, None, true);
     add_update(&mut managers, writer, comparison.added.union(comparison.modified));
     cap(&mut managers);
-    managers.encode()
+    managers
 }
 
 /// Gives `fields` to the writer, besides those that it has.

@@ -108,6 +108,11 @@ impl<'a> Updater<'a> {
         })
     }
 
+    /// What the writer of a new object owns of it. `None` if the version is gone.
+    pub(super) fn claims(self, new: &Value, api_version: &str) -> Option<FieldSet> {
+        Some(self.owned(self.types().claims(self.shape(api_version)?, new)))
+    }
+
     /// Reads `metadata.managedFields`, with all sets as the schema is now.
     pub(super) fn managers(self, list: Option<&Value>) -> Result<Managers, String> {
         let mut managers = Managers::decode(list)?;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::schema::Things;
 use crate::gvk::GroupVersionKind;
 use crate::managed::{
-    Applied, FieldSet, Filter, Managers, Ordered, Path, PathElement, Updater, Writer, apply, track_update,
+    Applied, Entry, FieldSet, Filter, Managers, Operation, Ordered, Path, PathElement, Updater, Writer, apply,
+    track_update,
 };
 use crate::meta::ObjectExt as _;
 
@@ -273,6 +274,28 @@ proptest! {
         prop_assert!(all.leaves().difference(&a.union(u)).is_empty());
         let again = track_update(Updater::new(&THINGS), &new, &new, writer);
         prop_assert_eq!(again.as_ref(), new.at("metadata/managedFields"));
+    }
+
+    #[test]
+    fn a_creator_owns_what_an_update_of_nothing_would_add_or_change(new in prop_oneof![config(), tree()]) {
+        let updater = Updater::new(&THINGS);
+        let found = updater.compare(&json!({}), &new, "v1").expect("a version");
+        prop_assert_eq!(updater.claims(&new, "v1"), Some(found.added.union(found.modified)));
+    }
+
+    #[test]
+    fn lists_have_one_text(set in set(), other in set(), manager in ".{0,3}", time in prop::option::of(Just(FIRST))) {
+        let entry = |fields, operation| Entry {
+            manager: manager.clone(),
+            operation,
+            api_version: "v1".to_owned(),
+            subresource: manager.clone(),
+            time: time.map(str::to_owned),
+            fields,
+        };
+        let managers = Managers(vec![entry(set, Operation::Update), entry(other, Operation::Apply)]);
+        let list = managers.clone().encode().expect("a list");
+        prop_assert_eq!(managers.to_json(), serde_json::to_string(&Ordered(&list)).ok());
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl Step<'_> {
             apply(updater, current(live).as_ref(), applied)?
         } else if let Some(manager) = self.step.get("create").and_then(Value::as_str) {
             let object = identified(with);
-            let list = track_create(updater, &object, writer(manager));
+            let list = track_create(updater, &object, writer(manager)).encode();
             with_list(object, list)
         } else {
             let old = current(live).unwrap_or_default();
