@@ -18,15 +18,14 @@ impl Digest {
         let mut state = Lanes::new(bytes.len() as u64);
         state.mix(numbers[0], numbers[1]);
         state.mix(numbers[2], bytes.len() as u64);
-        let mut words = bytes.chunks_exact(16);
-        for word in &mut words {
-            state.mix(number(&word[..8]), number(&word[8..]));
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            state.mix_word(*word);
         }
-        let rest = words.remainder();
         if !rest.is_empty() {
             let mut last = [0; 16];
             last[..rest.len()].copy_from_slice(rest);
-            state.mix(number(&last[..8]), number(&last[8..]));
+            state.mix_word(last);
         }
         Self(state.finish())
     }
@@ -63,16 +62,18 @@ impl fmt::Display for Digest {
 /// The first digits of pi, as numbers without a pattern.
 const KEYS: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
 
-fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
 /// Two halves that see every word in another way, by products of which both halves count.
 struct Lanes(u64, u64);
 
 impl Lanes {
     fn new(length: u64) -> Self {
         Self(length ^ KEYS[0], length ^ KEYS[1])
+    }
+
+    #[inline]
+    fn mix_word(&mut self, word: [u8; 16]) {
+        let word = u128::from_le_bytes(word);
+        self.mix(word as u64, (word >> 64) as u64);
     }
 
     #[inline]

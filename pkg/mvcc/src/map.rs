@@ -34,8 +34,9 @@ struct Child {
     node: Arc<Node>,
 }
 
-/// What an insertion did to a node.
-struct Inserted {
+/// What putting a record did to a node.
+struct Replaced {
+    record: Arc<Record>,
     previous: Option<Arc<Record>>,
     /// The right half, when the node had to be split.
     split: Option<Child>,
@@ -70,11 +71,21 @@ impl Map {
 
     /// Puts `record` under its key and returns what was there.
     pub(crate) fn insert(&mut self, record: Arc<Record>) -> Option<Arc<Record>> {
+        let written = record.clone();
+        self.replace(written.key(), |_| record).1
+    }
+
+    /// Puts the record of `key` that `make` makes of what is there. Returns it, and what was there.
+    pub(crate) fn replace(
+        &mut self,
+        key: &[u8],
+        make: impl FnOnce(Option<&Record>) -> Arc<Record>,
+    ) -> (Arc<Record>, Option<Arc<Record>>) {
+        let (record, previous) = self.replace_node(key, make);
         self.digest += record.digest();
         self.bytes += record.weight() as u64;
-        let previous = self.insert_node(record);
         self.forget(previous.as_deref());
-        previous
+        (record, previous)
     }
 
     fn forget(&mut self, record: Option<&Record>) {
@@ -84,18 +95,23 @@ impl Map {
         }
     }
 
-    fn insert_node(&mut self, record: Arc<Record>) -> Option<Arc<Record>> {
+    fn replace_node(
+        &mut self,
+        key: &[u8],
+        make: impl FnOnce(Option<&Record>) -> Arc<Record>,
+    ) -> (Arc<Record>, Option<Arc<Record>>) {
         let Some(root) = &mut self.root else {
-            self.root = Some(Arc::new(Node::Leaf(vec![record])));
-            return None;
+            let record = make(None);
+            self.root = Some(Arc::new(Node::Leaf(vec![record.clone()])));
+            return (record, None);
         };
-        let Inserted { previous, split } = Arc::make_mut(root).insert(record);
+        let Replaced { record, previous, split } = Arc::make_mut(root).replace(key, make);
         if let Some(right) = split {
             let length = root.len() + right.node.len();
             let left = Child { from: Bytes::new(), node: root.clone() };
             *root = Arc::new(Node::Branch { length, children: vec![left, right] });
         }
-        previous
+        (record, previous)
     }
 
     /// Takes the key's record out.
@@ -173,22 +189,27 @@ impl Node {
         }
     }
 
-    fn insert(&mut self, record: Arc<Record>) -> Inserted {
+    fn replace(&mut self, key: &[u8], make: impl FnOnce(Option<&Record>) -> Arc<Record>) -> Replaced {
         match self {
-            Self::Leaf(records) => match records.binary_search_by(|probe| probe.key().cmp(record.key())) {
-                Ok(at) => Inserted { previous: Some(std::mem::replace(&mut records[at], record)), split: None },
+            Self::Leaf(records) => match records.binary_search_by(|probe| probe.key().cmp(key)) {
+                Ok(at) => {
+                    let record = make(Some(&records[at]));
+                    let previous = std::mem::replace(&mut records[at], record.clone());
+                    Replaced { record, previous: Some(previous), split: None }
+                }
                 Err(at) => {
-                    records.insert(at, record);
-                    Inserted { previous: None, split: split(records, at).map(Child::leaf) }
+                    let record = make(None);
+                    records.insert(at, record.clone());
+                    Replaced { record, previous: None, split: split(records, at).map(Child::leaf) }
                 }
             },
             Self::Branch { length, children } => {
-                let at = child_for(children, record.key());
-                let Inserted { previous, split: new_child } = Arc::make_mut(&mut children[at].node).insert(record);
-                *length += usize::from(previous.is_none());
-                let Some(new_child) = new_child else { return Inserted { previous, split: None } };
+                let at = child_for(children, key);
+                let mut replaced = Arc::make_mut(&mut children[at].node).replace(key, make);
+                *length += usize::from(replaced.previous.is_none());
+                let Some(new_child) = replaced.split.take() else { return replaced };
                 children.insert(at + 1, new_child);
-                let right = split(children, at + 1).map(|right| {
+                replaced.split = split(children, at + 1).map(|right| {
                     let moved = right.iter().map(|child| child.node.len()).sum();
                     *length -= moved;
                     Child {
@@ -196,7 +217,7 @@ impl Node {
                         node: Arc::new(Self::Branch { length: moved, children: right }),
                     }
                 });
-                Inserted { previous, split: right }
+                replaced
             }
         }
     }

@@ -369,10 +369,11 @@ impl State {
         let revision = self.revision.next();
         let event = match operation {
             Operation::Put { key, body, stamp_at, attributes } => {
-                let created = self.map.get(key).map_or(revision, |record| record.create_revision());
                 let (head, tail) = body.split_at(*stamp_at as usize);
-                let record = Arc::new(Record::stamped(Parts { key, attributes, head, tail }, created, revision));
-                let previous = self.map.insert(record.clone());
+                let (record, previous) = self.map.replace(key, |there| {
+                    let created = there.map_or(revision, Record::create_revision);
+                    Arc::new(Record::stamped(Parts { key, attributes, head, tail }, created, revision))
+                });
                 let kind = if previous.is_some() { EventKind::Updated } else { EventKind::Created };
                 Event { kind, record, previous }
             }

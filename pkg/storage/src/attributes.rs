@@ -25,8 +25,11 @@ impl Attributes {
         if self.labels.is_empty() && self.fields.is_empty() {
             return Bytes::new();
         }
-        let mut out = Vec::with_capacity(128);
-        for pairs in [&self.labels, &self.fields] {
+        let lists = [&self.labels, &self.fields];
+        let size = |text: &CompactString| size_of::<u32>() + text.len();
+        let pairs = lists.into_iter().flatten().map(|(key, value)| size(key) + size(value));
+        let mut out = Vec::with_capacity(lists.len() * size_of::<u32>() + pairs.sum::<usize>());
+        for pairs in lists {
             out.extend_from_slice(&(pairs.len() as u32).to_le_bytes());
             for text in pairs.iter().flat_map(|(key, value)| [key, value]) {
                 out.extend_from_slice(&(text.len() as u32).to_le_bytes());
@@ -50,8 +53,13 @@ fn find<'a>(pairs: &'a [(CompactString, CompactString)], key: &str) -> Option<&'
 }
 
 fn pairs(bytes: &mut &[u8]) -> Option<Box<[(CompactString, CompactString)]>> {
-    let count = bytes.try_get_u32_le().ok()?;
-    (0..count).map(|_| Some((text(bytes)?, text(bytes)?))).collect()
+    let count = bytes.try_get_u32_le().ok()? as usize;
+    // Each pair takes at least its two lengths: no more room is made than there can be pairs.
+    let mut pairs = Vec::with_capacity(count.min(bytes.len() / 8));
+    for _ in 0..count {
+        pairs.push((text(bytes)?, text(bytes)?));
+    }
+    Some(pairs.into_boxed_slice())
 }
 
 fn text(bytes: &mut &[u8]) -> Option<CompactString> {
