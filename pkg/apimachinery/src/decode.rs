@@ -45,9 +45,20 @@ fn decode_json(body: &[u8], seed: Node<'_>) -> ApiResult<Value> {
     let refused = |e: serde_json::Error| {
         ApiError::bad_request(format!("couldn't get version/kind; json parse error: {}", json_error(&e, body)))
     };
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = seed.deserialize(&mut reader).map_err(refused)?;
-    reader.end().map_err(refused)?;
+    // What is known to be UTF-8 as a whole is not checked again string by string. What is not fails where it stops to be.
+    let read = match std::str::from_utf8(body) {
+        Ok(text) => read_json(serde_json::Deserializer::from_str(text), seed),
+        Err(_) => read_json(serde_json::Deserializer::from_slice(body), seed),
+    };
+    read.map_err(refused)
+}
+
+fn read_json<'de, R: serde_json::de::Read<'de>>(
+    mut reader: serde_json::Deserializer<R>,
+    seed: Node<'_>,
+) -> Result<Value, serde_json::Error> {
+    let value = seed.deserialize(&mut reader)?;
+    reader.end()?;
     Ok(value)
 }
 

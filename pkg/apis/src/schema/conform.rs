@@ -98,8 +98,8 @@ fn zero_of(of: Type) -> &'static Map<String, Value> {
 /// same, and must be found to have sent the same.
 fn complete(of: Type, map: &mut Map<String, Value>) {
     for (name, present) in always_present(of.id()) {
-        let there = map.get(*name).is_some_and(|value| value.as_object().is_none_or(|map| !map.is_empty()));
-        if *present != Present::Empty || there {
+        let is_there = |value: &Value| value.as_object().is_none_or(|map| !map.is_empty());
+        if *present != Present::Empty || map.get(*name).is_some_and(is_there) {
             continue;
         }
         let zero = of.field(name).and_then(Field::target).map_or_else(Map::new, |target| zero_of(target).clone());
@@ -136,28 +136,44 @@ impl Walk {
         map: &mut Map<String, Value>,
         parent: Option<&Place<'_>>,
     ) -> Result<(), String> {
-        let mut failure = None;
-        map.retain(|name, value| {
-            if failure.is_some() {
-                return true;
-            }
-            let place = Place { parent, step: Step::Field(name) };
-            let Some(field) = type_.field(name) else {
-                if self.unknown.len() < STRICT_ERRORS_MAX {
-                    self.unknown.push(place.to_string());
-                }
-                return false;
-            };
-            self.field(type_, field, value, &place).unwrap_or_else(|e| {
-                failure = Some(e);
-                true
-            })
-        });
-        if let Some(failure) = failure {
-            return Err(failure);
+        let mut gone = Vec::new();
+        let outcome = self.fields(type_, map, parent, &mut gone);
+        for name in gone {
+            map.remove(name.as_str());
         }
+        outcome?;
         complete(type_, map);
         Ok(())
+    }
+
+    /// Collects which fields are to be dropped: mostly none, and a walk costs less than to retain what is to stay.
+    fn fields(
+        &mut self,
+        type_: Type,
+        map: &mut Map<String, Value>,
+        parent: Option<&Place<'_>>,
+        gone: &mut Vec<String>,
+    ) -> Result<(), String> {
+        for (name, value) in map.iter_mut() {
+            let place = Place { parent, step: Step::Field(name) };
+            let stays = match type_.field(name) {
+                Some(field) => self.field(type_, field, value, &place)?,
+                None => {
+                    self.note_unknown(&place);
+                    false
+                }
+            };
+            if !stays {
+                gone.push(name.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn note_unknown(&mut self, place: &Place<'_>) {
+        if self.unknown.len() < STRICT_ERRORS_MAX {
+            self.unknown.push(place.to_string());
+        }
     }
 
     /// `Ok(false)`: the field is to be dropped.

@@ -51,8 +51,25 @@ fn merge_field(field: Field) -> MergeField {
         (Container::List | Container::ListOfLists, _) => ValueType::List(target),
         (Container::Map | Container::MapOfLists, _) => ValueType::Map(target),
     };
+    let atomic_type = || field.target().is_some_and(Type::is_atomic) && field.container() == Container::One;
+    let map_type = field.map_type().unwrap_or(if atomic_type() { MapType::Atomic } else { MapType::Granular });
+    MergeField {
+        value,
+        strategy: strategy_of(field.patch_strategy()),
+        merge_key: field.patch_merge_key(),
+        list_type: field.list_type().unwrap_or(ListType::Atomic),
+        list_map_keys: field.list_map_keys(),
+        map_type,
+    }
+}
+
+fn strategy_of(words: &str) -> MergeStrategy {
     let mut strategy = MergeStrategy::default();
-    for word in field.patch_strategy().split(',') {
+    if words.is_empty() {
+        // As with most fields: not even split.
+        return strategy;
+    }
+    for word in words.split(',') {
         match word {
             "merge" => strategy.merge = true,
             "replace" => strategy.replace = true,
@@ -60,14 +77,5 @@ fn merge_field(field: Field) -> MergeField {
             _ => {}
         }
     }
-    let atomic_type = || field.target().is_some_and(Type::is_atomic) && field.container() == Container::One;
-    let map_type = field.map_type().unwrap_or(if atomic_type() { MapType::Atomic } else { MapType::Granular });
-    MergeField {
-        value,
-        strategy,
-        merge_key: field.patch_merge_key(),
-        list_type: field.list_type().unwrap_or(ListType::Atomic),
-        list_map_keys: field.list_map_keys(),
-        map_type,
-    }
+    strategy
 }

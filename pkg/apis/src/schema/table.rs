@@ -1,5 +1,7 @@
 //! The static type table and how to look things up in it.
 
+use std::ops::Range;
+
 use apimachinery::GroupVersionKind;
 use apimachinery::patch::{ListType, MapType, TypeId};
 
@@ -17,6 +19,54 @@ impl Name {
         let at = self.at as usize;
         &NAMES[at..at + usize::from(self.length)]
     }
+}
+
+impl Name {
+    const fn head(self) -> u64 {
+        let (_, name) = NAMES.as_bytes().split_at(self.at as usize);
+        head(name.split_at(self.length as usize).0)
+    }
+}
+
+/// The first bytes of a name as a number: ordered as the names are, and most searches need no more of them.
+const fn head(name: &[u8]) -> u64 {
+    if let Some(first) = name.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
+    let (mut head, mut at) = ([0; size_of::<u64>()], 0);
+    while at < name.len() {
+        head[at] = name[at];
+        at += 1;
+    }
+    u64::from_be_bytes(head)
+}
+
+/// The head of each field's name.
+static FIELD_HEADS: [u64; FIELDS.len()] = {
+    let (mut heads, mut at) = ([0; FIELDS.len()], 0);
+    while at < heads.len() {
+        heads[at] = FIELDS[at].name.head();
+        at += 1;
+    }
+    heads
+};
+
+/// The head of each root's kind.
+static ROOT_HEADS: [u64; ROOTS.len()] = {
+    let (mut heads, mut at) = ([0; ROOTS.len()], 0);
+    while at < heads.len() {
+        heads[at] = ROOTS[at].kind.head();
+        at += 1;
+    }
+    heads
+};
+
+/// The rows of a table in the order of their names that may have this name.
+fn candidates<'a, R>(heads: &[u64], rows: &'a [R], name: &str) -> impl Iterator<Item = &'a R> {
+    let wanted = head(name.as_bytes());
+    let first = heads.partition_point(|head| *head < wanted);
+    let same = heads[first..].iter().zip(&rows[first..]).take_while(move |(head, _)| **head == wanted);
+    same.map(|(_, row)| row)
 }
 
 pub(super) struct TypeRow {
@@ -107,13 +157,13 @@ impl Type {
     }
 
     pub fn lookup(group: &str, version: &str, kind: &str) -> Option<Self> {
-        let wanted = (kind, group, version);
-        let found = ROOTS.binary_search_by(|r| (r.kind.get(), r.group.get(), r.version.get()).cmp(&wanted));
-        match found {
-            Ok(at) => Some(Self(ROOTS[at].type_)),
+        let is_wanted =
+            |root: &&RootRow| root.kind.get() == kind && root.group.get() == group && root.version.get() == version;
+        match candidates(&ROOT_HEADS, &ROOTS, kind).find(is_wanted) {
+            Some(root) => Some(Self(root.type_)),
             // Options are of every group.
-            Err(_) if kind.ends_with("Options") && group != "meta.k8s.io" => Self::lookup("meta.k8s.io", "v1", kind),
-            Err(_) => None,
+            None if kind.ends_with("Options") && group != "meta.k8s.io" => Self::lookup("meta.k8s.io", "v1", kind),
+            None => None,
         }
     }
 
@@ -154,20 +204,21 @@ impl Type {
         self.row().atomic
     }
 
-    fn rows(self) -> &'static [FieldRow] {
+    /// Where its fields are in their table.
+    fn range(self) -> Range<usize> {
         let row = self.row();
         let first = usize::from(row.first);
-        &FIELDS[first..first + usize::from(row.count)]
+        first..first + usize::from(row.count)
     }
 
     /// Fields in the order of their names.
     pub fn fields(self) -> impl ExactSizeIterator<Item = Field> {
-        self.rows().iter().map(Field)
+        FIELDS[self.range()].iter().map(Field)
     }
 
     pub fn field(self, name: &str) -> Option<Field> {
-        let rows = self.rows();
-        rows.binary_search_by(|f| f.name.get().cmp(name)).ok().map(|at| Field(&rows[at]))
+        let range = self.range();
+        candidates(&FIELD_HEADS[range.clone()], &FIELDS[range], name).find(|row| row.name.get() == name).map(Field)
     }
 }
 

@@ -232,3 +232,18 @@ fn typed_library_reads_what_we_write() {
     let typed: k8s_openapi::api::core::v1::Pod = serde_json::from_value(object).unwrap();
     assert_eq!(typed.spec.unwrap().containers[0].name, "c");
 }
+
+#[test]
+fn every_name_is_found_and_no_other() {
+    for type_ in Type::all() {
+        for field in type_.fields() {
+            let name = field.name();
+            assert_eq!(type_.field(name).map(Field::name), Some(name), "{type_:?}");
+            for other in [&name[..name.len() - 1], &format!("{name}\0"), &format!("{name}x")] {
+                let there = type_.fields().any(|field| field.name() == other);
+                assert_eq!(type_.field(other).is_some(), there, "{type_:?}.{other:?}");
+            }
+        }
+        assert!(type_.field("").is_none());
+    }
+}
