@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiResult, GroupResource, UserInfo};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -11,13 +10,6 @@ use serde_json::Value;
 #[async_trait]
 pub trait Reader: Send + Sync {
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>>;
-
-    /// The value of a field that selectors of its kind may name, such as `status.phase`, empty if it is not set; `None`: there
-    /// is no such object. Costs no decoding where selectable fields are kept beside the object.
-    fn get_field(&self, resource: &GroupResource, namespace: &str, name: &str, field: &str) -> Option<String> {
-        let object = self.get(resource, namespace, name)?;
-        Some(object.str_at(&field.replace('.', "/")).to_owned())
-    }
 
     /// Returns when what is read is as new as everything written before the call, on whatever server. False if it always is.
     async fn catch_up(&self) -> ApiResult<bool> {

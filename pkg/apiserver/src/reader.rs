@@ -1,6 +1,7 @@
 //! The registry as the readers that authentication and admission want: the newest state, in this process.
 
-use std::collections::HashMap;
+mod kept;
+
 use std::sync::Arc;
 
 use apimachinery::meta::ObjectExt as _;
@@ -13,9 +14,10 @@ use auth::authz::Authorizer;
 use auth::token::{BoundObject, Lister};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use parking_lot::Mutex;
-use registry::{Registry, StoredObject};
+use registry::Registry;
 use serde_json::Value;
+
+use self::kept::Kept;
 
 /// What tokens are bound to, out of the registry.
 pub struct TokenLister(pub Arc<Registry>);
@@ -73,63 +75,32 @@ fn data_of(secret: &Value) -> Data {
 /// What admission reads, out of the registry.
 pub struct AdmissionReader {
     registry: Arc<Registry>,
-    decoded: Decoded,
+    kept: Kept,
 }
 
 impl AdmissionReader {
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, decoded: Decoded::default() }
-    }
-}
-
-/// So many objects are kept decoded, each of so many bytes at most.
-const DECODED_MAX: usize = 256;
-const DECODED_BYTES_MAX: usize = 16 << 10;
-/// Longer lists are not worth what they would push out.
-const DECODED_LIST_MAX: usize = 16;
-
-/// The objects that admission looks at with nearly every write (a namespace, an account, a few classes), decoded.
-/// By key, with the revision that is decoded.
-#[derive(Default)]
-struct Decoded(Mutex<HashMap<String, (u64, Arc<Value>)>>);
-
-impl Decoded {
-    fn of(&self, stored: &StoredObject) -> Arc<Value> {
-        if let Some((revision, object)) = self.0.lock().get(stored.key())
-            && *revision == stored.revision().get()
-        {
-            return object.clone();
-        }
-        let object = Arc::new(stored.decode());
-        if stored.body().len() <= DECODED_BYTES_MAX {
-            let mut all = self.0.lock();
-            if all.len() >= DECODED_MAX {
-                // Rare, and what is asked for is soon back.
-                all.clear();
-            }
-            all.insert(stored.key().to_owned(), (stored.revision().get(), object.clone()));
-        }
-        object
+        Self { kept: Kept::new(&registry), registry }
     }
 }
 
 #[async_trait]
 impl admission::Reader for AdmissionReader {
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        let stored = self.registry.read_stored(&resource.group, &resource.resource, namespace, name)?;
-        Some(self.decoded.of(&stored))
-    }
-
-    fn get_field(&self, resource: &GroupResource, namespace: &str, name: &str, field: &str) -> Option<String> {
-        let stored = self.registry.read_stored(&resource.group, &resource.resource, namespace, name)?;
-        Some(stored.attributes().field(field).unwrap_or_default().to_owned())
+        match self.kept.of(resource) {
+            Some(kind) => kind.get(&self.registry, namespace, name),
+            None => self.registry.read(&resource.group, &resource.resource, namespace, name).map(Arc::new),
+        }
     }
 
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Value>> {
-        let stored = self.registry.read_all(&resource.group, &resource.resource, namespace);
-        let is_short = stored.len() <= DECODED_LIST_MAX;
-        let decode = |one| if is_short { self.decoded.of(one) } else { Arc::new(one.decode()) };
-        stored.iter().map(decode).collect()
+        match self.kept.of(resource) {
+            Some(kind) => kind.list(&self.registry, namespace),
+            None => {
+                let stored = self.registry.read_all(&resource.group, &resource.resource, namespace);
+                stored.iter().map(|one| Arc::new(one.decode())).collect()
+            }
+        }
     }
 
     async fn catch_up(&self) -> ApiResult<bool> {

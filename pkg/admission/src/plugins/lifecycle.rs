@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apimachinery::meta::ObjectExt as _;
 use apimachinery::status::{Cause, Details};
 use apimachinery::{ApiError, ApiResult, GroupResource};
 use serde_json::Value;
@@ -27,9 +28,9 @@ impl NamespaceLifecycle {
         if is_namespace(a) || a.namespace.is_empty() || !writes || is_review {
             return Ok(());
         }
-        let phase = self.reader.get_field(&self.namespaces, "", a.namespace, "status.phase");
-        let phase = phase.ok_or_else(|| ApiError::not_found(&self.namespaces, a.namespace))?;
-        if a.operation == Operation::Create && phase == "Terminating" {
+        let namespace = self.reader.get(&self.namespaces, "", a.namespace);
+        let namespace = namespace.ok_or_else(|| ApiError::not_found(&self.namespaces, a.namespace))?;
+        if a.operation == Operation::Create && namespace.str_at("status/phase") == "Terminating" {
             return Err(being_terminated(a, object));
         }
         Ok(())

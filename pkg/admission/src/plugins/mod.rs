@@ -52,7 +52,12 @@ fn list_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Vec<Value> {
 
 /// `object[field]` as an object to change; made if it is missing.
 fn map_mut<'a>(object: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
-    apimachinery::meta::object_mut(apimachinery::meta::object_mut(object).entry(field).or_insert(Value::Null))
+    use apimachinery::meta::object_mut;
+    let object = object_mut(object);
+    if !object.contains_key(field) {
+        object.insert(field.to_owned(), Value::Null);
+    }
+    object_mut(&mut object[field])
 }
 
 /// The object that is the default of its kind: marked by one of `annotations`, the newest, then the first by name.

@@ -6,6 +6,7 @@ use apimachinery::meta::ObjectExt;
 use apimachinery::{ApiResult, GroupResource};
 use serde_json::Value;
 
+use super::map_mut;
 use crate::{Attributes, Operation, Plugin, Reader};
 
 const GROUP: &str = "scheduling.k8s.io";
@@ -58,8 +59,9 @@ impl Priority {
             );
             return Err(a.forbidden(Some(pod), why));
         }
-        pod["spec"]["priority"] = value.into();
-        pod["spec"]["preemptionPolicy"] = policy.into();
+        let spec = map_mut(pod, "spec");
+        spec.insert("priority".to_owned(), value.into());
+        spec.insert("preemptionPolicy".to_owned(), policy.into());
         Ok(())
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use apimachinery::meta::ObjectExt;
 use apimachinery::{ApiResult, GroupResource};
 use rand::Rng;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{MIRROR_ANNOTATION, list_mut};
+use super::{MIRROR_ANNOTATION, list_mut, map_mut};
 use crate::{Attributes, Operation, Plugin, Reader};
 
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -48,11 +48,7 @@ impl Plugin for ServiceAccount {
         if !a.is("", "pods") || a.operation != Operation::Create || is_mirror(pod) {
             return Ok(());
         }
-        if pod.str_at("spec/serviceAccountName").is_empty() {
-            pod["spec"]["serviceAccountName"] = "default".into();
-        }
-        // The old name of the same field follows it.
-        pod["spec"]["serviceAccount"] = pod["spec"]["serviceAccountName"].clone();
+        name_account(map_mut(pod, "spec"));
         let account = self.account(a, pod)?;
         if automounts(&account, pod) {
             mount_token(pod);
@@ -78,6 +74,17 @@ impl Plugin for ServiceAccount {
         let account = self.account(a, pod)?;
         let enforced = account.annotations().and_then(|x| x.get(ENFORCE_ANNOTATION)).and_then(Value::as_str);
         if enforced == Some("true") { check_mountable(a, pod, &account) } else { Ok(()) }
+    }
+}
+
+/// Without a name it is the default one. The old name of the same field follows it.
+fn name_account(spec: &mut Map<String, Value>) {
+    let given = spec.get("serviceAccountName").and_then(Value::as_str).filter(|name| !name.is_empty());
+    let name = given.unwrap_or("default").to_owned();
+    for field in ["serviceAccountName", "serviceAccount"] {
+        if spec.get(field).and_then(Value::as_str) != Some(&name) {
+            spec.insert(field.to_owned(), name.as_str().into());
+        }
     }
 }
 

@@ -5,6 +5,10 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
+/// The labels of each mode: its level, and of which version.
+const ENFORCE: [&str; 2] = ["pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/enforce-version"];
+const AUDIT: [&str; 2] = ["pod-security.kubernetes.io/audit", "pod-security.kubernetes.io/audit-version"];
+const WARN: [&str; 2] = ["pod-security.kubernetes.io/warn", "pod-security.kubernetes.io/warn-version"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -86,34 +90,35 @@ impl Policy {
     pub fn of(labels: Option<&Map<String, Value>>) -> (Self, Vec<(String, String, String)>) {
         let mut policy = Self::default();
         let mut errors = Vec::new();
-        let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
-        for (mode, target) in
-            [("enforce", &mut policy.enforce), ("audit", &mut policy.audit), ("warn", &mut policy.warn)]
+        let Some(labels) = labels.filter(|labels| labels.keys().any(|key| key.starts_with(PREFIX))) else {
+            return (policy, errors);
+        };
+        let label = |key: &str| labels.get(key).and_then(Value::as_str);
+        for ([level, version], target) in
+            [(ENFORCE, &mut policy.enforce), (AUDIT, &mut policy.audit), (WARN, &mut policy.warn)]
         {
-            let key = format!("{PREFIX}{mode}");
-            if let Some(text) = label(&key) {
+            if let Some(text) = label(level) {
                 target.level = match text {
                     "privileged" => Level::Privileged,
                     "baseline" => Level::Baseline,
                     "restricted" => Level::Restricted,
                     _ => {
                         let what = "must be one of privileged, baseline, restricted";
-                        errors.push((key.clone(), text.to_owned(), what.to_owned()));
+                        errors.push((level.to_owned(), text.to_owned(), what.to_owned()));
                         // A misspelled warning or audit level must not refuse or shout.
-                        if mode == "enforce" { Level::Restricted } else { Level::Privileged }
+                        if level == ENFORCE[0] { Level::Restricted } else { Level::Privileged }
                     }
                 };
             }
-            let key = format!("{PREFIX}{mode}-version");
-            if let Some(text) = label(&key) {
+            if let Some(text) = label(version) {
                 target.version = Version::parse(text).unwrap_or_else(|| {
-                    errors.push((key, text.to_owned(), "must be \"latest\" or \"v1.x\"".to_owned()));
+                    errors.push((version.to_owned(), text.to_owned(), "must be \"latest\" or \"v1.x\"".to_owned()));
                     Version::Latest
                 });
             }
         }
         // What is enforced is warned about in templates too, unless the namespace says otherwise.
-        if label(&format!("{PREFIX}warn")).is_none() && policy.enforce.level > policy.warn.level {
+        if label(WARN[0]).is_none() && policy.enforce.level > policy.warn.level {
             policy.warn = policy.enforce;
         }
         (policy, errors)
