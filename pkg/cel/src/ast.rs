@@ -4,6 +4,8 @@
 /// An expression and where it stands: the byte offset that errors about it name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expr {
+    /// Its place among all expressions of a tree, under which the check notes what it finds.
+    pub number: usize,
     pub at: usize,
     pub kind: Kind,
 }
@@ -84,7 +86,7 @@ pub struct Comprehension {
 
 impl Expr {
     pub fn new(at: usize, kind: Kind) -> Self {
-        Self { at, kind }
+        Self { number: 0, at, kind }
     }
 
     pub fn literal(at: usize, literal: Literal) -> Self {
@@ -116,6 +118,29 @@ impl Expr {
                 [&inner.range, &inner.init, &inner.condition, &inner.step, &inner.result].into_iter().for_each(visit);
             }
         }
+    }
+
+    /// Numbers the expression and all inside it; gives how many there are, with those `before` it.
+    pub fn number_from(&mut self, before: usize) -> usize {
+        self.number = before;
+        let mut next = before + 1;
+        let mut part = |expr: &mut Self| next = expr.number_from(next);
+        match &mut self.kind {
+            Kind::Literal(_) | Kind::Ident(_) | Kind::Error => {}
+            Kind::Select { operand, .. } => part(operand),
+            Kind::Call { target, args, .. } => target.iter_mut().map(AsMut::as_mut).chain(args).for_each(part),
+            Kind::List(elements) => elements.iter_mut().for_each(|element| part(&mut element.value)),
+            Kind::Map(entries) => entries.iter_mut().for_each(|entry| {
+                part(&mut entry.key);
+                part(&mut entry.value);
+            }),
+            Kind::Object { fields, .. } => fields.iter_mut().for_each(|field| part(&mut field.value)),
+            Kind::Comprehension(inner) => {
+                let Comprehension { range, init, condition, step, result, .. } = inner.as_mut();
+                [range, init, condition, step, result].into_iter().for_each(part);
+            }
+        }
+        next
     }
 
     /// `a.b.c` of a chain of fields.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use crate::cost::{Shape, Shapes};
 use crate::functions::{self, Functions, Overload};
 use crate::types::Type;
 
@@ -58,6 +59,8 @@ pub struct Environment {
     patches: bool,
     /// Functions besides those that all expressions have.
     functions: Option<&'static LazyLock<Functions>>,
+    /// How large the data is that variables stand for.
+    data: Shapes,
 }
 
 /// What is known of a field.
@@ -97,6 +100,20 @@ impl Environment {
     pub(crate) fn with_functions(mut self, functions: &'static LazyLock<Functions>) -> Self {
         self.functions = Some(functions);
         self
+    }
+
+    pub(crate) fn with_data(mut self, data: Shapes) -> Self {
+        self.data = data;
+        self
+    }
+
+    /// Tells how large the data is that all variables stand for.
+    pub fn set_shape(&mut self, shape: Shape) {
+        self.data = Shapes::Anywhere(Arc::new(shape));
+    }
+
+    pub(crate) fn shapes(&self) -> &Shapes {
+        &self.data
     }
 
     /// Sets a variable, or changes its type.

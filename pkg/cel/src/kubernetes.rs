@@ -1,5 +1,8 @@
 //! What expressions in the fields of Kubernetes' kinds can name.
 
+use std::sync::{Arc, LazyLock};
+
+use crate::cost::{Shape, Shapes};
 use crate::environment::{Environment, Fields};
 use crate::functions;
 
@@ -82,6 +85,27 @@ const DEVICE: &[(&str, Fields)] = &[(
     ],
 )];
 
+/// The limits of `resource.k8s.io` for devices, all in all and of each text.
+const ATTRIBUTES_AND_CAPACITIES_MAX: u64 = 32;
+const DOMAIN_MAX: u64 = 63;
+const IDENTIFIER_MAX: u64 = 32;
+const DRIVER_MAX: u64 = 63;
+const ATTRIBUTE_MAX: u64 = 64;
+
+static DEVICE_SHAPE: LazyLock<Arc<Shape>> = LazyLock::new(|| {
+    let (domain, identifier) = (Shape::simple(DOMAIN_MAX), Shape::simple(IDENTIFIER_MAX));
+    let most = ATTRIBUTES_AND_CAPACITIES_MAX;
+    let attributes = Shape::named_map(identifier.clone(), Shape::simple(ATTRIBUTE_MAX), most);
+    let capacities = Shape::map(identifier, Shape::simple(0), most);
+    let fields = [
+        ("driver", Shape::simple(DRIVER_MAX)),
+        ("allowMultipleAllocations", Shape::simple(1)),
+        ("attributes", Shape::map(domain.clone(), attributes, most)),
+        ("capacity", Shape::map(domain, capacities, most)),
+    ];
+    Arc::new(Shape::object(fields.map(|(name, shape)| (name.to_owned(), shape))))
+});
+
 /// What admission offers besides the request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Admission {
@@ -117,7 +141,9 @@ impl Admission {
 /// What selectors of devices can name.
 #[must_use]
 pub fn device() -> Environment {
-    Environment::new(&[("device", "Device")], &[DEVICE]).with_functions(&functions::DEVICES)
+    Environment::new(&[("device", "Device")], &[DEVICE])
+        .with_functions(&functions::DEVICES)
+        .with_data(Shapes::Named(vec![("device", Arc::clone(&DEVICE_SHAPE))]))
 }
 
 /// What rules in schemas of custom resources can name; which types `self` and `oldSelf` have is up to the schema.

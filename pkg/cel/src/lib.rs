@@ -1,10 +1,12 @@
 //! Common Expression Language: reading expressions and checking their types, with the errors that cel-go tells.
 //!
 //! Start at [`Environment::compile`]: [`parser`] makes a tree of a text, expanding [`macros`], and [`check`] finds its type
-//! with the help of the tables in [`functions`]. [`kubernetes`] has what expressions in Kubernetes' fields can name.
+//! with the help of the tables in [`functions`]. [`cost`] estimates what a checked expression costs. [`kubernetes`] has what
+//! expressions in Kubernetes' fields can name.
 
 mod ast;
 mod check;
+mod cost;
 mod environment;
 mod functions;
 mod issue;
@@ -18,26 +20,56 @@ mod tests;
 mod token;
 mod types;
 
+pub use cost::{Range, Shape};
 pub use environment::Environment;
 pub use issue::Issues;
 pub use parser::{is_identifier, is_reserved};
 pub use types::Type;
+
+use ast::Expr;
+use check::Checked;
 
 /// With no more levels than these, a thread's usual stack is enough by far.
 const SHALLOW: usize = 30;
 /// What the deepest expression that is let through needs, several times.
 const DEEP_STACK: usize = 32 * 1024 * 1024;
 
+/// An expression that compiles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    pub of: Type,
+    /// What its evaluation costs, from the best case to the worst.
+    pub cost: Range,
+}
+
 impl Environment {
     /// The type of an expression, or all that is wrong with it.
     pub fn compile(&self, text: &str) -> Result<Type, Issues> {
+        self.with_checked(text, |_, checked| checked.of)
+    }
+
+    /// The type and the estimated cost of an expression, or why it does not compile, in the words of the API server.
+    pub fn estimate(&self, text: &str) -> Result<Compiled, String> {
+        let compiled = self.with_checked(text, |expr, mut checked| {
+            let cost = cost::estimate(expr, &mut checked.notes, self);
+            Compiled { of: checked.of, cost }
+        });
+        compiled.map_err(|issues| format!("compilation failed: {issues}"))
+    }
+
+    /// What `then` makes of an expression that compiles, on a stack that is deep enough.
+    fn with_checked<T: Send>(&self, text: &str, then: impl Fn(&Expr, Checked) -> T + Sync) -> Result<T, Issues> {
+        let work = || {
+            let mut expr = parser::parse(text)?;
+            let count = expr.number_from(0);
+            check::check(&expr, count, text, self).map(|checked| then(&expr, checked))
+        };
         if levels(text) <= SHALLOW {
-            return self.compile_here(text);
+            return work();
         }
         let builder = std::thread::Builder::new().name("cel".to_owned()).stack_size(DEEP_STACK);
         std::thread::scope(|scope| {
-            let thread =
-                builder.spawn_scoped(scope, || self.compile_here(text)).map(std::thread::ScopedJoinHandle::join);
+            let thread = builder.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join);
             match thread {
                 Ok(Ok(result)) => result,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
@@ -48,11 +80,6 @@ impl Environment {
                 }
             }
         })
-    }
-
-    fn compile_here(&self, text: &str) -> Result<Type, Issues> {
-        let expr = parser::parse(text)?;
-        check::check(&expr, text, self)
     }
 
     /// The type of an expression that has to be one of `wanted` (any, if there is none), or why it is none, in the words of

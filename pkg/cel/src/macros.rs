@@ -3,7 +3,9 @@
 use crate::ast::{Comprehension, Element, Expr, Kind, Literal, operator};
 
 /// The accumulator of loops; no identifier of a user's can have this name.
-const ACCUMULATOR: &str = "@result";
+pub const ACCUMULATOR: &str = "@result";
+/// The name of what stands in the tree once although it is used twice.
+pub const REPEATED: &str = "@target";
 /// What loops that run over nothing call their variable.
 const UNUSED: &str = "#unused";
 
@@ -290,21 +292,20 @@ fn bind(used: Use) -> Expanded {
 
 /// `optMap` and `optFlatMap`. The target has a name of its own, so that it stands in the tree once.
 fn optional_map(used: Use, name: &str) -> Expanded {
-    const TARGET: &str = "@target";
     let at = used.at;
     let mut args = used.args.into_iter();
     let (Some(item), Some(transform)) = (args.next(), args.next()) else { return Ok(Expr::new(at, Kind::Error)) };
     let Kind::Ident(variable) = &item.kind else {
         return Err(Misuse::new(&item, format!("{name}() variable name must be a simple identifier")));
     };
-    let target = || Expr::ident(at, TARGET);
+    let target = || Expr::ident(at, REPEATED);
     let value = call_of(at, target(), "value", Vec::new());
     let mapped = with_name(at, variable, value, transform);
     let some = if name == "optMap" { Expr::call(at, "optional.of", vec![mapped]) } else { mapped };
     let none = Expr::call(at, "optional.none", Vec::new());
     let has_value = call_of(at, target(), "hasValue", Vec::new());
     let result = Expr::call(at, operator::CONDITIONAL, vec![has_value, some, none]);
-    Ok(with_name(at, TARGET, used.target, result))
+    Ok(with_name(at, REPEATED, used.target, result))
 }
 
 fn sort_by(used: Use) -> Expanded {

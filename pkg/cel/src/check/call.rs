@@ -7,7 +7,7 @@ use crate::types::Type;
 
 /// A call whose function was found.
 struct Call<'t> {
-    at: usize,
+    expr: &'t Expr,
     function: &'t str,
     /// The first argument stands before a dot.
     member: bool,
@@ -15,12 +15,13 @@ struct Call<'t> {
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn call(&mut self, at: usize, target: Option<&'a Expr>, name: &str, args: &'a [Expr]) -> Type {
+    pub(super) fn call(&mut self, expr: &Expr, target: Option<&'a Expr>, name: &str, args: &'a [Expr]) -> Type {
+        let at = expr.at;
         if let (operator::OPTIONAL_SELECT, [operand, Expr { kind: Kind::Literal(Literal::String(field)), .. }]) =
             (name, args)
         {
             let found = self.field(at, operand, field, true);
-            return self.types.resolve(&found, false);
+            return self.types().resolve(&found, false);
         }
         let outside = self.mixed;
         self.mixed |= name == "format";
@@ -30,8 +31,11 @@ impl<'a> Checker<'a> {
             let name = name.strip_prefix('.').unwrap_or(name);
             return match self.environment.function(name) {
                 None => self.undeclared(at, name),
-                Some(_) if matches!(name, operator::AND | operator::OR) => self.logical(args, &found),
-                Some(overloads) => self.resolve(&Call { at, function: name, member: false, args: found }, overloads),
+                Some(overloads) if matches!(name, operator::AND | operator::OR) => {
+                    self.notes.set_overloads(expr, overloads.iter().collect());
+                    self.logical(args, &found)
+                }
+                Some(overloads) => self.resolve(&Call { expr, function: name, member: false, args: found }, overloads),
             };
         };
         // `net.IP(x)` and the like are no members: the name has dots.
@@ -40,14 +44,14 @@ impl<'a> Checker<'a> {
         if let Some((function, overloads)) =
             qualified.and_then(|name| self.environment.function(name).map(|overloads| (name, overloads)))
         {
-            return self.resolve(&Call { at, function, member: false, args: found }, overloads);
+            return self.resolve(&Call { expr, function, member: false, args: found }, overloads);
         }
         let target = self.check(target);
         match self.environment.function(name) {
             None => self.undeclared(at, name),
             Some(overloads) => {
                 found.insert(0, target);
-                self.resolve(&Call { at, function: name, member: true, args: found }, overloads)
+                self.resolve(&Call { expr, function: name, member: true, args: found }, overloads)
             }
         }
     }
@@ -56,7 +60,7 @@ impl<'a> Checker<'a> {
     fn logical(&mut self, args: &[Expr], found: &[Type]) -> Type {
         let mut result = Type::Bool;
         for (arg, found) in args.iter().zip(found) {
-            if !self.types.assign(found, &Type::Bool) {
+            if !self.types().assign(found, &Type::Bool) {
                 self.mismatch(arg.at, &Type::Bool, found);
                 result = Type::Error;
             }
@@ -67,33 +71,36 @@ impl<'a> Checker<'a> {
     /// The result of the overloads that fit; `dyn` where they differ.
     fn resolve(&mut self, call: &Call<'_>, overloads: &'static [Overload]) -> Type {
         let mut result: Option<Type> = None;
+        let mut fitting = Vec::new();
         for overload in overloads {
             if overload.member != call.member || overload.args.len() != call.args.len() {
                 continue;
             }
-            let first = self.types.add(overload.parameters);
+            let first = self.types().add(overload.parameters);
             let wanted: Vec<Type> = overload.args.iter().map(|arg| arg.renumbered(first)).collect();
-            if !self.types.assign_all(call.args.iter().zip(&wanted)) {
+            if !self.types().assign_all(call.args.iter().zip(&wanted)) {
                 continue;
             }
-            let given = self.types.resolve(&overload.result.renumbered(first), false);
+            let given = self.types().resolve(&overload.result.renumbered(first), false);
+            fitting.push(overload);
             result = Some(match result {
                 None => given,
                 Some(before) if before.is_dyn() || before == given => before,
                 Some(_) => Type::Dyn,
             });
         }
+        self.notes.set_overloads(call.expr, fitting);
         result.unwrap_or_else(|| self.no_overload(call))
     }
 
     fn no_overload(&mut self, call: &Call<'_>) -> Type {
-        let shown: Vec<String> = call.args.iter().map(|arg| self.types.resolve(arg, true).to_string()).collect();
+        let shown: Vec<String> = call.args.iter().map(|arg| self.types().resolve(arg, true).to_string()).collect();
         let signature = match shown.split_first() {
             Some((target, args)) if call.member => format!("{target}.({})", args.join(", ")),
             _ => format!("({})", shown.join(", ")),
         };
         let text = format!("found no matching overload for '{}' applied to '{signature}'", call.function);
-        self.issues.report(call.at, text);
+        self.issues.report(call.expr.at, text);
         Type::Error
     }
 }

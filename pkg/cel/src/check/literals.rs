@@ -13,7 +13,7 @@ pub fn check(expr: &Expr, issues: &mut Issues) {
     if let Kind::Call { target, function, args } = &expr.kind
         && let Some((name, rule)) = RULES.iter().find(|(name, _)| name == function)
         && (target.is_some() || *name != "matches")
-        && let [Expr { at, kind: Kind::Literal(Literal::String(text)) }, ..] = &args[..]
+        && let [Expr { at, kind: Kind::Literal(Literal::String(text)), .. }, ..] = &args[..]
         && !rule(text)
     {
         issues.report(*at, format!("invalid {name} argument"));

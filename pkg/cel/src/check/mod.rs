@@ -2,6 +2,7 @@
 
 mod call;
 mod literals;
+mod notes;
 mod regex;
 mod unify;
 
@@ -11,34 +12,43 @@ use crate::issue::Issues;
 use crate::types::Type;
 use unify::{Variables, is_as_general};
 
+pub use notes::Notes;
+
 /// Work for each byte of an expression; real ones need a hundredth of it.
 const STEPS_PER_BYTE: usize = 2_000;
 const STEPS_MIN: usize = 100_000;
 
-/// The type of an expression, or what is wrong with it.
-pub fn check(expr: &Expr, text: &str, environment: &Environment) -> Result<Type, Issues> {
+/// An expression whose types are right.
+pub struct Checked {
+    pub of: Type,
+    pub notes: Notes,
+}
+
+/// The types of an expression of `count` parts, or what is wrong with it.
+pub fn check(expr: &Expr, count: usize, text: &str, environment: &Environment) -> Result<Checked, Issues> {
+    let steps = STEPS_MIN + text.len() * STEPS_PER_BYTE;
     let mut checker = Checker {
         environment,
         issues: Issues::new(text),
-        types: Variables::new(STEPS_MIN + text.len() * STEPS_PER_BYTE),
+        notes: Notes::new(count, steps),
         scopes: Vec::new(),
         mixed: false,
     };
     let found = checker.check(expr);
-    let found = checker.types.resolve(&found, true);
-    if checker.types.is_exhausted() {
+    let of = checker.types().resolve(&found, true);
+    if checker.types().is_exhausted() {
         checker.issues.whole("expression is too complex to be checked");
     }
     if checker.issues.is_empty() {
         literals::check(expr, &mut checker.issues);
     }
-    if checker.issues.is_empty() { Ok(found) } else { Err(checker.issues) }
+    if checker.issues.is_empty() { Ok(Checked { of, notes: checker.notes }) } else { Err(checker.issues) }
 }
 
 struct Checker<'a> {
     environment: &'a Environment,
     issues: Issues,
-    types: Variables,
+    notes: Notes,
     /// Variables of loops, innermost last.
     scopes: Vec<(&'a str, Type)>,
     /// Inside of the arguments of `format`, where lists and maps are of mixed types.
@@ -46,22 +56,28 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
+    fn types(&mut self) -> &mut Variables {
+        self.notes.types()
+    }
+
     fn check(&mut self, expr: &'a Expr) -> Type {
-        if self.types.is_exhausted() {
+        if self.types().is_exhausted() {
             return Type::Dyn;
         }
         let found = match &expr.kind {
             Kind::Literal(literal) => literal_type(literal),
             Kind::Ident(name) => self.identifier(expr.at, name),
             Kind::Select { operand, field, test } => self.select(expr, operand, field, *test),
-            Kind::Call { target, function, args } => self.call(expr.at, target.as_deref(), function, args),
+            Kind::Call { target, function, args } => self.call(expr, target.as_deref(), function, args),
             Kind::List(elements) => self.list(elements),
             Kind::Map(entries) => self.map(entries),
             Kind::Object { name, fields } => self.object(expr.at, name, fields),
             Kind::Comprehension(comprehension) => self.comprehension(comprehension),
             Kind::Error => Type::Error,
         };
-        if found.is_too_large() { Type::Dyn } else { found }
+        let found = if found.is_too_large() { Type::Dyn } else { found };
+        self.notes.set_type(expr, &found);
+        found
     }
 
     fn undeclared(&mut self, at: usize, name: &str) -> Type {
@@ -84,18 +100,19 @@ impl<'a> Checker<'a> {
     }
 
     fn select(&mut self, expr: &'a Expr, operand: &'a Expr, field: &str, test: bool) -> Type {
-        let qualified = expr.qualified_name().and_then(|name| self.lookup(&name));
-        if let Some(found) = qualified {
+        let qualified = expr.qualified_name().and_then(|name| self.lookup(&name).map(|found| (name, found)));
+        if let Some((name, found)) = qualified {
+            self.notes.set_name(expr, name);
             return found;
         }
         let found = self.field(expr.at, operand, field, false);
-        if test { Type::Bool } else { self.types.resolve(&found, false) }
+        if test { Type::Bool } else { self.types().resolve(&found, false) }
     }
 
     /// The type of a field; optional if what it is selected from is.
     fn field(&mut self, at: usize, operand: &'a Expr, field: &str, optional: bool) -> Type {
         let operand = self.check(operand);
-        let operand = self.types.resolve(&operand, false);
+        let operand = self.types().resolve(&operand, false);
         let (target, inside) = match &operand {
             Type::Optional(value) => (value.as_ref(), true),
             other => (other, false),
@@ -104,7 +121,7 @@ impl<'a> Checker<'a> {
             Type::Map(entry) => entry.1.clone(),
             Type::Object(name) => self.field_of(at, name, field),
             Type::Param(_) => {
-                self.types.assign(&Type::Dyn, target);
+                self.types().assign(&Type::Dyn, target);
                 Type::Dyn
             }
             Type::Dyn | Type::Any | Type::Error => Type::Dyn,
@@ -145,7 +162,7 @@ impl<'a> Checker<'a> {
     fn join(&mut self, at: usize, before: Option<Type>, item: Type) -> Type {
         match before {
             None => item,
-            Some(before) if self.types.assign(&before, &item) => {
+            Some(before) if self.types().assign(&before, &item) => {
                 if is_as_general(&before, &item) {
                     before
                 } else {
@@ -166,7 +183,7 @@ impl<'a> Checker<'a> {
             let item = self.item(value, *optional);
             joined = Some(self.join(value.at, joined, item));
         }
-        Type::list(joined.unwrap_or_else(|| self.types.new_one()))
+        Type::list(joined.unwrap_or_else(|| self.types().new_one()))
     }
 
     fn map(&mut self, entries: &'a [Entry]) -> Type {
@@ -177,8 +194,8 @@ impl<'a> Checker<'a> {
             let found = self.item(value, *optional);
             values = Some(self.join(value.at, values, found));
         }
-        let keys = keys.unwrap_or_else(|| self.types.new_one());
-        let values = values.unwrap_or_else(|| self.types.new_one());
+        let keys = keys.unwrap_or_else(|| self.types().new_one());
+        let values = values.unwrap_or_else(|| self.types().new_one());
         Type::map(keys, values)
     }
 
@@ -206,7 +223,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             let wanted = self.field_of(field.at, name, &field.name);
-            if !self.types.assign(&wanted, &value) {
+            if !self.types().assign(&wanted, &value) {
                 let text =
                     format!("expected type of field '{}' is '{wanted}' but provided type is '{value}'", field.name);
                 self.issues.report(field.at, text);
@@ -218,7 +235,7 @@ impl<'a> Checker<'a> {
     fn comprehension(&mut self, comprehension: &'a Comprehension) -> Type {
         let range = self.check(&comprehension.range);
         let accumulated = self.check(&comprehension.init);
-        let range = self.types.resolve(&range, false);
+        let range = self.types().resolve(&range, false);
         let items = self.items(comprehension.range.at, &range, comprehension.variables.len() == 2);
         let outside = self.scopes.len();
         self.scopes.push((&comprehension.accumulator, accumulated.clone()));
@@ -228,7 +245,7 @@ impl<'a> Checker<'a> {
         self.scopes.truncate(outside + 1);
         let result = self.check(&comprehension.result);
         self.scopes.truncate(outside);
-        self.types.resolve(&result, false)
+        self.types().resolve(&result, false)
     }
 
     /// The types of a loop's variables.
@@ -238,7 +255,7 @@ impl<'a> Checker<'a> {
             Type::List(item) => [item.as_ref().clone(), Type::Dyn],
             Type::Map(entry) => [entry.0.clone(), entry.1.clone()],
             Type::Dyn | Type::Any | Type::Error | Type::Param(_) => {
-                self.types.assign(&Type::Dyn, range);
+                self.types().assign(&Type::Dyn, range);
                 [Type::Dyn, Type::Dyn]
             }
             other => {
@@ -251,7 +268,7 @@ impl<'a> Checker<'a> {
 
     fn expect(&mut self, expr: &'a Expr, wanted: &Type) {
         let found = self.check(expr);
-        if !self.types.assign(wanted, &found) {
+        if !self.types().assign(wanted, &found) {
             self.mismatch(expr.at, wanted, &found);
         }
     }

@@ -41,6 +41,7 @@ type Row = (&'static str, &'static [&'static str]);
 /// One way to call a function.
 #[derive(Debug)]
 pub struct Overload {
+    pub function: &'static str,
     /// The first of `args` stands before a dot.
     pub member: bool,
     pub args: Vec<Type>,
@@ -50,7 +51,7 @@ pub struct Overload {
 }
 
 impl Overload {
-    fn read(text: &str) -> Option<Self> {
+    fn read(function: &'static str, text: &str) -> Option<Self> {
         let (takes, gives) = text.split_once(" -> ")?;
         let (target, args) = match takes.strip_prefix('(') {
             Some(args) => (None, args),
@@ -67,7 +68,7 @@ impl Overload {
         }
         let result = Type::read(&mut { gives })?;
         let parameters = types.iter().chain([&result]).map(Type::parameters).max().unwrap_or(0);
-        Some(Self { member: target.is_some(), args: types, result, parameters })
+        Some(Self { function, member: target.is_some(), args: types, result, parameters })
     }
 }
 
@@ -78,7 +79,9 @@ fn read(tables: &[&'static [Row]]) -> Functions {
     for (name, overloads) in tables.iter().flat_map(|table| table.iter()) {
         let list = functions.entry(name).or_default();
         list.extend(
-            overloads.iter().map(|text| Overload::read(text).unwrap_or_else(|| panic!("{name} {text}: no function"))),
+            overloads
+                .iter()
+                .map(|text| Overload::read(name, text).unwrap_or_else(|| panic!("{name} {text}: no function"))),
         );
     }
     functions
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn parameters_are_counted() {
-        let of = |text| Overload::read(text).map(|o| (o.member, o.args.len(), o.parameters));
+        let of = |text| Overload::read("f", text).map(|o| (o.member, o.args.len(), o.parameters));
         assert_eq!(of("(map(A, B), A) -> B"), Some((false, 2, 2)));
         assert_eq!(of("Authorizer.(string) -> PathCheck"), Some((true, 2, 0)));
         assert_eq!(of("() -> NamedFormat"), Some((false, 0, 0)));

@@ -1,3 +1,4 @@
+mod costs;
 mod hostile;
 mod syntax;
 mod types;
