@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub server: &'a Arc<Inner>,
     pub parts: &'a Parts,
     pub info: RequestInfo<'a>,
+    /// The resource that is asked for; `None` if it is not served, or none is.
+    pub found: Option<Found>,
     pub query: Query<'a>,
     pub user: Arc<UserInfo>,
     /// The connection itself, for requests that ask to change protocols. Taken once.

@@ -1,37 +1,101 @@
 //! What is counted, under upstream's names.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use apis::resource::Resource;
 use component_base::metrics::register;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use registry::Rows;
+use registry::Found;
 
 use crate::http::path::RequestInfo;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
+/// What requests are told apart by: found without comparing or hashing more than a few bytes.
+#[derive(Clone, Copy)]
+struct Endpoint {
     verb: &'static str,
-    group: &'static str,
+    /// `None` for paths that are no resource.
+    row: Option<&'static Resource>,
     version: &'static str,
-    resource: &'static str,
     subresource: &'static str,
     scope: &'static str,
+}
+
+/// An endpoint and how it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Answered {
+    endpoint: Endpoint,
     code: u16,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DurationLabels {
+#[derive(Debug, EncodeLabelSet)]
+struct EndpointLabels {
     verb: &'static str,
     group: &'static str,
     version: &'static str,
     resource: &'static str,
     subresource: &'static str,
     scope: &'static str,
+}
+
+#[derive(EncodeLabelSet)]
+struct CodeLabel {
+    code: u16,
+}
+
+impl Endpoint {
+    fn labels(&self) -> EndpointLabels {
+        let Self { verb, row, version, subresource, scope } = *self;
+        let (group, resource) = row.map_or(("", ""), |row| (row.group, row.plural));
+        EndpointLabels { verb, group, version, resource, subresource, scope }
+    }
+
+    /// Rows are one table, so that the place in it says which one it is.
+    fn address(&self) -> usize {
+        self.row.map_or(0, |row| std::ptr::from_ref(row).addr())
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.address() == other.address()
+            && (self.verb, self.version, self.subresource, self.scope)
+                == (other.verb, other.version, other.subresource, other.scope)
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl Hash for Endpoint {
+    /// Of what tells almost all apart.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.address(), self.verb).hash(state);
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.labels().fmt(f)
+    }
+}
+
+impl EncodeLabelSet for Endpoint {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.labels().encode(encoder)
+    }
+}
+
+impl EncodeLabelSet for Answered {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.endpoint.encode(encoder)?;
+        CodeLabel { code: self.code }.encode(encoder)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,12 +103,12 @@ struct KindLabels {
     request_kind: &'static str,
 }
 
-type Durations = Family<DurationLabels, Histogram, fn() -> Histogram>;
+type Durations = Family<Endpoint, Histogram, fn() -> Histogram>;
 
 /// Handles of the metrics; cheap to clone, registered once a process.
 #[derive(Clone)]
 pub struct Metrics {
-    requests: Family<RequestLabels, Counter>,
+    requests: Family<Answered, Counter>,
     durations: Durations,
     read_only: Gauge,
     mutating: Gauge,
@@ -74,7 +138,7 @@ fn duration_buckets() -> Histogram {
 
 /// One request that is counted as running until it is done.
 pub struct Served {
-    labels: DurationLabels,
+    endpoint: Endpoint,
     running: Gauge,
     long_running: bool,
 }
@@ -85,31 +149,23 @@ impl Metrics {
     }
 
     /// Counts a request in. Only names of served resources become labels: clients cannot make new ones.
-    pub fn start(&self, info: &RequestInfo<'_>, rows: &Rows) -> Served {
-        let found = rows.find(info.group, info.version, info.resource).filter(|_| info.is_resource);
-        let resource = found.map(|f| f.resource);
-        let subresource = resource.and_then(|r| r.subresource(info.subresource)).map_or("", |s| s.name);
-        let labels = DurationLabels {
-            verb: upper_case(info.verb),
-            group: resource.map_or("", |r| r.group),
-            version: found.map_or("", |f| f.version),
-            resource: resource.map_or("", |r| r.plural),
-            subresource,
-            scope: scope(info),
-        };
+    pub fn start(&self, info: &RequestInfo<'_>, found: Option<Found>) -> Served {
+        let row = found.map(|found| found.resource);
+        let subresource = row.and_then(|row| row.subresource(info.subresource)).map_or("", |s| s.name);
+        let version = found.map_or("", |found| found.version);
+        let endpoint = Endpoint { verb: upper_case(info.verb), row, version, subresource, scope: scope(info) };
         let long_running = info.is_long_running();
         let running = if long_running { self.long_running.clone() } else { self.running(info.verb) };
         running.inc();
-        Served { labels, running, long_running }
+        Served { endpoint, running, long_running }
     }
 
     /// Counts a request out.
     pub fn done(&self, served: &Served, code: u16, took: Duration) {
-        let DurationLabels { verb, group, version, resource, subresource, scope } = served.labels.clone();
-        let labels = RequestLabels { verb, group, version, resource, subresource, scope, code };
-        self.requests.get_or_create(&labels).inc();
-        if !served.long_running {
-            self.durations.get_or_create(&served.labels).observe(took.as_secs_f64());
+        let Served { endpoint, long_running, .. } = *served;
+        self.requests.get_or_create(&Answered { endpoint, code }).inc();
+        if !long_running {
+            self.durations.get_or_create(&endpoint).observe(took.as_secs_f64());
         }
     }
 

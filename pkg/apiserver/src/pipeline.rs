@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
+use registry::Found;
 
 use crate::context::Context;
 use crate::fairness::{self, Flow, Ticket};
@@ -43,13 +44,15 @@ pub async fn serve(server: Arc<Inner>, request: Request<RequestBody>, peer: Arc<
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let info = RequestInfo::parse(&parts.method, parts.uri.path(), &query);
-    let served = server.metrics.start(&info, server.config.registry.rows());
+    let rows = server.config.registry.rows();
+    let found = if info.is_resource { rows.find(info.group, info.version, info.resource) } else { None };
+    let served = server.metrics.start(&info, found);
     let patient = info.is_long_running() && info.verb != "watch";
     let limit = if info.is_long_running() { Ok(None) } else { limits::deadline(&query).map(Some) };
     let admitted = Admitted::default();
     let outcome = match limit {
         Ok(limit) => {
-            let work = run(&server, &parts, info, query, body, upgrade, &peer, limit, &admitted);
+            let work = run(&server, &parts, info, found, query, body, upgrade, &peer, limit, &admitted);
             let work = AssertUnwindSafe(work).catch_unwind();
             match limit {
                 None => work.await,
@@ -81,6 +84,7 @@ async fn run<'a>(
     server: &'a Arc<Inner>,
     parts: &'a Parts,
     info: RequestInfo<'a>,
+    found: Option<Found>,
     query: Query<'a>,
     body: RequestBody,
     upgrade: Option<OnUpgrade>,
@@ -96,7 +100,7 @@ async fn run<'a>(
         Some(other) => Arc::new(other),
         None => user,
     };
-    let context = Context { server, parts, info, query, user, upgrade: Mutex::new(upgrade) };
+    let context = Context { server, parts, info, found, query, user, upgrade: Mutex::new(upgrade) };
     let name = selected_name(&context);
     let attributes = attributes(&context, name.as_deref());
     // Streams to kubelets are let in without a seat, as upstream lets them; watches take one while they begin.
@@ -115,10 +119,7 @@ async fn enter(
     patience: Option<Duration>,
     admitted: &Admitted,
 ) -> ApiResult<()> {
-    let count = || {
-        let found = context.registry().rows().find(context.info.group, context.info.version, context.info.resource);
-        found.map_or(0, |found| context.registry().count(found.resource, context.scope(found)))
-    };
+    let count = || context.found.map_or(0, |found| context.registry().count(found.resource, context.scope(found)));
     let width = fairness::width(&context.info, &context.query, count);
     let (flow, outcome) = context.server.fairness.enter(attributes, patience, width).await;
     if let Some(flow) = flow {

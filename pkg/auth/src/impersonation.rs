@@ -6,6 +6,8 @@ use http::HeaderMap;
 use crate::Attributes;
 use crate::authz::{Authorizer, require};
 
+/// How the names of all these headers begin.
+const PREFIX: &str = "impersonate-";
 const USER: &str = "impersonate-user";
 const GROUP: &str = "impersonate-group";
 const UID: &str = "impersonate-uid";
@@ -14,6 +16,9 @@ const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 /// The user that `headers` ask to act as, after `user` was found to be allowed to; `None` without such headers.
 pub fn impersonate(headers: &HeaderMap, user: &UserInfo, authorizer: &dyn Authorizer) -> ApiResult<Option<UserInfo>> {
+    if !headers.keys().any(|name| name.as_str().starts_with(PREFIX)) {
+        return Ok(None);
+    }
     let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
     let texts = |name: &str| -> Vec<String> {
         headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).map(str::to_owned).collect()

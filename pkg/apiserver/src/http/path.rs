@@ -104,7 +104,9 @@ impl<'a> RequestInfo<'a> {
 }
 
 fn next<'a>(rest: &mut &'a str) -> &'a str {
-    let (segment, after) = rest.split_once('/').unwrap_or((rest, ""));
+    // Byte by byte: segments are shorter than what searches for a character are made for.
+    let end = rest.bytes().position(|byte| byte == b'/');
+    let (segment, after) = end.map_or((*rest, ""), |end| (&rest[..end], &rest[end + 1..]));
     *rest = after;
     segment
 }
@@ -135,7 +137,7 @@ fn lower_case(method: &Method) -> &'static str {
 
 /// A path segment without its percent escapes.
 pub fn decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
+    if !segment.as_bytes().contains(&b'%') {
         return Cow::Borrowed(segment);
     }
     Cow::Owned(percent_decoded(segment, false))

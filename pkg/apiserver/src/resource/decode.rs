@@ -103,8 +103,8 @@ pub async fn object(context: &Context<'_>, kind: &GroupVersionKind, body: Reques
 pub fn object_of_bytes(context: &Context<'_>, kind: &GroupVersionKind, bytes: &Bytes) -> ApiResult<Body> {
     let validation = field_validation(context);
     let Decoded { mut object, duplicates } = tree(context, kind, bytes)?;
-    let repeated = match media_type(context) {
-        YAML => Repeated::in_yaml(duplicates, bytes),
+    let repeated = match duplicates.is_empty() {
+        false if media_type(context) == YAML => Repeated::in_yaml(duplicates, bytes),
         _ => Repeated::Paths(duplicates),
     };
     if let Some(why) = kind_fault(&object) {
@@ -210,8 +210,11 @@ fn keep_reset(object: &mut Value) {
 
 /// Fills in apiVersion and kind where they are missing; refuses others than the endpoint's.
 fn settle_kind(object: &mut Value, kind: &GroupVersionKind) -> ApiResult<()> {
-    let expected = GroupVersion::new(&*kind.group, &*kind.version).to_string();
     let (api_version, name) = (object.api_version(), object.kind());
+    if name == kind.kind && is_of(api_version, kind) {
+        return Ok(());
+    }
+    let expected = GroupVersion::new(&*kind.group, &*kind.version).to_string();
     let given = GroupVersion::parse(if api_version.is_empty() { &expected } else { api_version });
     let given = given.with_kind(if name.is_empty() { &kind.kind } else { name });
     if given != *kind {
@@ -221,6 +224,14 @@ fn settle_kind(object: &mut Value, kind: &GroupVersionKind) -> ApiResult<()> {
     map.insert("apiVersion".to_owned(), expected.into());
     map.insert("kind".to_owned(), kind.kind.as_str().into());
     Ok(())
+}
+
+/// Whether an `apiVersion` is the kind's, as it is written.
+fn is_of(api_version: &str, kind: &GroupVersionKind) -> bool {
+    match api_version.split_once('/') {
+        Some((group, version)) => !group.is_empty() && group == kind.group && version == kind.version,
+        None => kind.group.is_empty() && api_version == kind.version,
+    }
 }
 
 /// The refusal of a body of another kind: one that does not exist, another version of the endpoint's, or another one.

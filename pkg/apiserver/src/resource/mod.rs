@@ -42,8 +42,8 @@ pub async fn serve(context: &Context<'_>, body: RequestBody) -> ApiResult<Respon
 
 async fn answer(context: &Context<'_>, body: RequestBody) -> ApiResult<Response> {
     let info = &context.info;
-    let rows = context.registry().rows();
-    let Some(found) = rows.find(info.group, info.version, info.resource) else {
+    let Some(found) = context.found else {
+        let rows = context.registry().rows();
         let known = info.group.is_empty() || rows.all().iter().any(|row| row.group == info.group);
         return if known { Err(ApiError::page_not_found()) } else { Ok(respond::no_page()) };
     };
