@@ -19,6 +19,8 @@ const CONFIG_MAX: usize = 32;
 const SELECTORS_MAX: usize = 32;
 const TOLERATIONS_MAX: usize = 16;
 const EXPRESSION_MAX: usize = 10 * 1024;
+/// The most that an expression may cost in the worst case.
+const EXPRESSION_COST_MAX: u64 = 1_000_000;
 
 /// Visits the request itself and its alternatives.
 fn each_request(spec: &mut Map<String, Value>, visit: fn(&mut Map<String, Value>)) {
@@ -157,16 +159,23 @@ pub fn selectors(errors: &mut ErrorList, at: &Path, selectors: &[Value]) {
             errors.push(Error::required(&at.child("expression"), ""));
         } else if expression.len() > EXPRESSION_MAX {
             errors.push(Error::too_long(&at.child("expression"), EXPRESSION_MAX));
-        } else if let Err(why) = compile_selector(expression) {
-            errors.push(Error::invalid(&at.child("expression"), expression, why));
+        } else {
+            match selector_cost(expression) {
+                Ok(cost) if cost > EXPRESSION_COST_MAX => {
+                    errors.push(Error::forbidden(&at.child("expression"), "too complex, exceeds cost limit"));
+                }
+                Ok(_) => {}
+                Err(why) => errors.push(Error::invalid(&at.child("expression"), expression, why)),
+            }
         }
     });
 }
 
-/// A selector says yes or no, or gives an attribute, whose type is known by the device alone.
-fn compile_selector(expression: &str) -> Result<(), String> {
-    match cel::kubernetes::device().compile_to(expression, &[])? {
-        Type::Bool | Type::Any | Type::Dyn => Ok(()),
+/// What a selector costs at most. It says yes or no, or gives an attribute, whose type is known by the device alone.
+fn selector_cost(expression: &str) -> Result<u64, String> {
+    let compiled = cel::kubernetes::device().estimate(expression)?;
+    match compiled.of {
+        Type::Bool | Type::Any | Type::Dyn => Ok(compiled.cost.max),
         other => Err(format!("must evaluate to bool or the unknown type, not {}", other.declared())),
     }
 }

@@ -1,4 +1,4 @@
-//! Selectors of devices are CEL expressions that compile.
+//! Selectors of devices are CEL expressions that compile and do not cost too much.
 
 use serde_json::json;
 
@@ -37,6 +37,34 @@ fn selectors_compile() {
             let first_lines: Vec<&str> = got.iter().filter_map(|error| error.lines().next()).collect();
             assert_eq!(first_lines, want.iter().map(String::as_str).collect::<Vec<_>>(), "{plural}");
         }
+    }
+}
+
+#[test]
+fn selectors_have_a_limit_of_cost() {
+    let ten = "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]";
+    let loops = |count: usize| {
+        let nested: String = (0..count).map(|i| format!("{ten}.all(x{i}, ")).collect();
+        format!("{nested}int('1'.find('[0-9]*')) < 100{}", ")".repeat(count))
+    };
+    let path = "spec.devices.requests[0].exactly.selectors[0].cel.expression";
+    let refused = format!("{path}: Forbidden: too complex, exceeds cost limit");
+    let attributes = "device.attributes.all(d, device.attributes[d].all(";
+    for (expression, accepted) in [
+        (loops(5), true),
+        (loops(6), false),
+        (loops(7), false),
+        (format!("{attributes}a, device.attributes[d][a] == 'a'))"), true),
+        (format!("{attributes}a, {attributes}b, a == b))))"), false),
+        ("lists.range(1000000).size() > 1".to_owned(), false),
+        ("lists.range(999980).size() > 1".to_owned(), true),
+        ("['a', 'b'].join('-') == device.driver".to_owned(), false),
+        ("device.driver.matches('a'.replace('', device.driver))".to_owned(), true),
+    ] {
+        let mut claim = claim();
+        change(&mut claim, &format!("{path} = {}", json!(expression)));
+        let want: &[&str] = if accepted { &[] } else { &[&refused] };
+        assert_eq!(create_errors(row(GROUP, "resourceclaims"), claim), *want, "{expression}");
     }
 }
 
