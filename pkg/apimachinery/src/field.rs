@@ -16,19 +16,27 @@ impl Path {
     /// The field `name` below this path.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Self(name.to_owned()) } else { self.with([".", name]) }
     }
 
     /// The list element at `index`.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        self.key(&index.to_string())
     }
 
     /// The map entry under `key`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        self.with(["[", key, "]"])
+    }
+
+    /// Without the machinery of `format!`: checks make many paths.
+    fn with<const N: usize>(&self, more: [&str; N]) -> Self {
+        let mut path = String::with_capacity(self.0.len() + more.iter().map(|part| part.len()).sum::<usize>());
+        path.push_str(&self.0);
+        more.into_iter().for_each(|part| path.push_str(part));
+        Self(path)
     }
 }
 

@@ -28,7 +28,12 @@ pub fn text(errors: &mut ErrorList, owner: &Path, field: &str, value: &str, rule
 
 /// A text that must be there and follow `rule`.
 pub fn required_text(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str, rule: Rule) {
-    match object.text(field) {
+    required_value(errors, owner, field, object.text(field), rule);
+}
+
+/// The same for the text itself.
+pub fn required_value(errors: &mut ErrorList, owner: &Path, field: &str, value: &str, rule: Rule) {
+    match value {
         "" => errors.push(Error::required(&owner.child(field), "")),
         value => text(errors, owner, field, value, rule),
     }
@@ -36,7 +41,11 @@ pub fn required_text(errors: &mut ErrorList, owner: &Path, object: &Value, field
 
 /// A text that follows `rule` if it is there.
 pub fn optional_text(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str, rule: Rule) {
-    let value = object.text(field);
+    optional_value(errors, owner, field, object.text(field), rule);
+}
+
+/// The same for the text itself.
+pub fn optional_value(errors: &mut ErrorList, owner: &Path, field: &str, value: &str, rule: Rule) {
     if !value.is_empty() {
         text(errors, owner, field, value, rule);
     }
@@ -51,7 +60,12 @@ pub fn required(errors: &mut ErrorList, owner: &Path, object: &Value, field: &st
 
 /// A field that must be there with one of the `supported` values.
 pub fn choice(errors: &mut ErrorList, owner: &Path, object: &Value, field: &str, supported: &[&str]) {
-    match object.text(field) {
+    choice_value(errors, owner, field, object.text(field), supported);
+}
+
+/// The same for the value itself.
+pub fn choice_value(errors: &mut ErrorList, owner: &Path, field: &str, value: &str, supported: &[&str]) {
+    match value {
         "" => errors.push(Error::required(&owner.child(field), "")),
         value if supported.contains(&value) => {}
         value => errors.push(Error::not_supported(&owner.child(field), value, supported)),

@@ -2,6 +2,42 @@
 
 use serde_json::{Map, Value};
 
+/// The text that a field has, or an empty one.
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}
+
+/// The elements of a list field, none if it is none.
+pub fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Declares a view of objects with many fields of which most are absent: all that are looked at, found in one walk
+/// instead of a search for each. A missing field reads as null.
+macro_rules! view {
+    ($(#[$attribute:meta])* $visibility:vis struct $name:ident { $($field:ident: $key:literal,)* }) => {
+        $(#[$attribute])*
+        #[derive(Clone, Copy)]
+        $visibility struct $name<'a> {
+            $($visibility $field: &'a serde_json::Value,)*
+        }
+
+        impl<'a> $name<'a> {
+            $visibility fn of(object: &'a serde_json::Value) -> Self {
+                let mut view = Self { $($field: &serde_json::Value::Null,)* };
+                for (key, value) in object.as_object().into_iter().flatten() {
+                    match key.as_str() {
+                        $($key => view.$field = value,)*
+                        _ => {}
+                    }
+                }
+                view
+            }
+        }
+    };
+}
+pub(crate) use view;
+
 /// Reading a field of a tree; a missing field and a field of another shape read as empty.
 pub trait Tree {
     fn field(&self, name: &str) -> &Value;
@@ -58,6 +94,13 @@ pub trait Fill {
     fn sub_or_new(&mut self, name: &str) -> &mut Map<String, Value>;
     /// Visits the objects of a list field.
     fn each(&mut self, name: &str, visit: impl FnMut(&mut Map<String, Value>));
+    /// Visits the fields that are objects, by name: one walk instead of a search for each that may be there.
+    fn each_object(&mut self, visit: impl FnMut(&str, &mut Map<String, Value>));
+}
+
+/// Visits the objects of a list.
+pub fn each_of(list: &mut Value, visit: impl FnMut(&mut Map<String, Value>)) {
+    list.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(visit);
 }
 
 impl Fill for Map<String, Value> {
@@ -90,9 +133,18 @@ impl Fill for Map<String, Value> {
         apimachinery::meta::object_mut(self.entry(name).or_insert(Value::Null))
     }
 
-    fn each(&mut self, name: &str, mut visit: impl FnMut(&mut Map<String, Value>)) {
-        let Some(list) = self.get_mut(name).and_then(Value::as_array_mut) else { return };
-        list.iter_mut().filter_map(Value::as_object_mut).for_each(&mut visit);
+    fn each(&mut self, name: &str, visit: impl FnMut(&mut Map<String, Value>)) {
+        if let Some(list) = self.get_mut(name) {
+            each_of(list, visit);
+        }
+    }
+
+    fn each_object(&mut self, mut visit: impl FnMut(&str, &mut Map<String, Value>)) {
+        for (name, value) in self.iter_mut() {
+            if let Some(fields) = value.as_object_mut() {
+                visit(name, fields);
+            }
+        }
     }
 }
 

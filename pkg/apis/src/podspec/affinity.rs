@@ -174,38 +174,41 @@ pub fn taint_effect(errors: &mut ErrorList, at: &Path, taint: &Value) {
 
 pub fn validate_tolerations(errors: &mut ErrorList, list_at: &Path, tolerations: &[Value]) {
     for (i, toleration) in tolerations.iter().enumerate() {
-        let at = list_at.index(i);
+        let at = || list_at.index(i);
         let (key, operator, value) = (toleration.text("key"), toleration.text("operator"), toleration.text("value"));
-        check::optional_text(errors, &at, toleration, "key", is_qualified_name);
-        if key.is_empty() && operator != "Exists" {
+        let effect = toleration.text("effect");
+        if !key.is_empty() {
+            let reasons = is_qualified_name(key).into_iter();
+            errors.extend(reasons.map(|why| Error::invalid(&at().child("key"), key, why)));
+        } else if operator != "Exists" {
             let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            errors.push(Error::invalid(&at.child("operator"), operator, why));
+            errors.push(Error::invalid(&at().child("operator"), operator, why));
         }
-        if toleration.has("tolerationSeconds") && toleration.text("effect") != "NoExecute" {
+        if effect != "NoExecute" && toleration.has("tolerationSeconds") {
             let why = "effect must be 'NoExecute' when `tolerationSeconds` is set";
-            errors.push(Error::invalid(&at.child("effect"), toleration.text("effect"), why));
+            errors.push(Error::invalid(&at().child("effect"), effect, why));
         }
         match operator {
             "Equal" | "" => {
                 let reasons = is_valid_label_value(value);
                 if !reasons.is_empty() {
-                    errors.push(Error::invalid(&at.child("operator"), value, reasons.join(";")));
+                    errors.push(Error::invalid(&at().child("operator"), value, reasons.join(";")));
                 }
             }
             "Exists" if !value.is_empty() => {
                 let why = "value must be empty when `operator` is 'Exists'";
-                errors.push(Error::invalid(&at.child("operator"), value, why));
+                errors.push(Error::invalid(&at().child("operator"), value, why));
             }
             "Exists" => {}
             // These compare numbers, behind a gate that is closed.
             "Lt" | "Gt" => {
                 let known = &["Equal", "Exists", "Lt", "Gt"];
-                errors.push(Error::not_supported(&at.child("operator"), operator, known));
+                errors.push(Error::not_supported(&at().child("operator"), operator, known));
             }
-            other => errors.push(Error::not_supported(&at.child("operator"), other, &["Equal", "Exists"])),
+            other => errors.push(Error::not_supported(&at().child("operator"), other, &["Equal", "Exists"])),
         }
-        if !toleration.text("effect").is_empty() {
-            taint_effect(errors, &at, toleration);
+        if !effect.is_empty() && !EFFECTS.contains(&effect) {
+            taint_effect(errors, &at(), toleration);
         }
     }
 }

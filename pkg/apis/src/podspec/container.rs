@@ -6,14 +6,15 @@ use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::{is_dns1123_label, is_valid_port_name, is_valid_port_num};
 use serde_json::Value;
 
+use super::fields::{Container, PodSpec};
 use super::volume::Volumes;
 use super::{env, probe, resources, security, volume};
 use crate::check;
-use crate::tree::Tree;
+use crate::tree::{Tree, items, text};
 
 /// What the containers of one pod spec share.
 pub struct Context<'a> {
-    pub spec: &'a Value,
+    pub fields: &'a PodSpec<'a>,
     /// The volumes that they may mount.
     pub volumes: Volumes<'a>,
     /// Grace period of the pod, against which sleeping hooks are checked.
@@ -23,18 +24,24 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     fn os(&self) -> &str {
-        self.spec.field("os").text("name")
+        self.fields.os.text("name")
     }
 }
 
 pub fn validate_all(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
     regular(errors, &at.child("containers"), context);
-    init(errors, &at.child("initContainers"), context);
-    ephemeral(errors, &at.child("ephemeralContainers"), context);
+    let (init_list, ephemeral_list) =
+        (items(context.fields.init_containers), items(context.fields.ephemeral_containers));
+    if !init_list.is_empty() {
+        init(errors, &at.child("initContainers"), init_list, context);
+    }
+    if !ephemeral_list.is_empty() {
+        ephemeral(errors, &at.child("ephemeralContainers"), ephemeral_list, context);
+    }
 }
 
 fn regular(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
-    let containers = context.spec.list("containers");
+    let containers = items(context.fields.containers);
     if containers.is_empty() {
         errors.push(Error::required(at, ""));
         return;
@@ -42,24 +49,27 @@ fn regular(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
     let mut names = BTreeSet::new();
     for (i, container) in containers.iter().enumerate() {
         let at = at.index(i);
-        common(errors, &at, container, context);
-        let name = container.text("name");
+        let fields = &Container::of(container);
+        common(errors, &at, container, fields, context);
+        let name = text(fields.name);
         if !names.insert(name) {
             errors.push(Error::duplicate(&at.child("name"), name));
         }
-        probe::validate_container(errors, &at, container, context.grace, context.os());
-        restart_policy(errors, &at, container);
+        if fields.is_probed() {
+            probe::validate_container(errors, &at, container, context.grace, context.os());
+        }
+        restart_policy(errors, &at, container, fields);
     }
     let mut host_ports = BTreeSet::new();
     for (i, container) in containers.iter().enumerate() {
-        host_port_conflicts(errors, &at.index(i), container, &mut host_ports);
+        host_port_conflicts(errors, || at.index(i), container, &mut host_ports);
     }
 }
 
 /// A container's own restart policy and rules, which need each other's company.
-fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Value) {
-    let rules = container.list("restartPolicyRules");
-    if container.has("restartPolicy") {
+fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Value, fields: &Container<'_>) {
+    let rules = items(fields.restart_policy_rules);
+    if !fields.restart_policy.is_null() {
         check::optional_choice(errors, at, container, "restartPolicy", &["Always", "Never", "OnFailure"]);
     } else if !rules.is_empty() {
         let why = "must specify restartPolicy when restart rules are used";
@@ -84,19 +94,19 @@ fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Value) {
     }
 }
 
-fn init(errors: &mut ErrorList, list_at: &Path, context: &Context<'_>) {
-    let containers = context.spec.list("initContainers");
-    let mut names: BTreeSet<&str> = context.spec.list("containers").iter().map(|c| c.text("name")).collect();
+fn init(errors: &mut ErrorList, list_at: &Path, containers: &[Value], context: &Context<'_>) {
+    let mut names: BTreeSet<&str> = items(context.fields.containers).iter().map(|c| c.text("name")).collect();
     for (i, container) in containers.iter().enumerate() {
         let at = list_at.index(i);
-        common(errors, &at, container, context);
-        restart_policy(errors, &at, container);
-        let name = container.text("name");
+        let fields = &Container::of(container);
+        common(errors, &at, container, fields, context);
+        restart_policy(errors, &at, container, fields);
+        let name = text(fields.name);
         if !name.is_empty() && !names.insert(name) {
             errors.push(Error::duplicate(&at.child("name"), name));
         }
-        host_port_conflicts(errors, &list_at.index(0), container, &mut BTreeSet::new());
-        if container.text("restartPolicy") == "Always" {
+        host_port_conflicts(errors, || list_at.index(0), container, &mut BTreeSet::new());
+        if fields.restart_policy == "Always" {
             probe::validate_container(errors, &at, container, context.grace, context.os());
             continue;
         }
@@ -106,7 +116,7 @@ fn init(errors: &mut ErrorList, list_at: &Path, context: &Context<'_>) {
                 errors.push(Error::forbidden(&at.child(field), why));
             }
         }
-        for (j, policy) in container.list("resizePolicy").iter().enumerate() {
+        for (j, policy) in items(fields.resize_policy).iter().enumerate() {
             if policy.text("restartPolicy") == "RestartContainer" {
                 let path = at.child("resizePolicy").index(j).child("restartPolicy");
                 let why = "must not be set to 'RestartContainer' for non-sidecar initContainers";
@@ -139,14 +149,14 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-fn ephemeral(errors: &mut ErrorList, at: &Path, context: &Context<'_>) {
-    let lists = [context.spec.list("containers"), context.spec.list("initContainers")];
+fn ephemeral(errors: &mut ErrorList, at: &Path, containers: &[Value], context: &Context<'_>) {
+    let lists = [context.fields.containers, context.fields.init_containers].map(items);
     let others: BTreeSet<&str> = lists.into_iter().flatten().map(|c| c.text("name")).collect();
     let mut names = others.clone();
     const WHY: &str = "cannot be set for an Ephemeral Container";
-    for (i, container) in context.spec.list("ephemeralContainers").iter().enumerate() {
+    for (i, container) in containers.iter().enumerate() {
         let at = at.index(i);
-        common(errors, &at, container, context);
+        common(errors, &at, container, &Container::of(container), context);
         trimmed_image(errors, || at.clone(), container);
         let name = container.text("name");
         if !names.insert(name) {
@@ -178,25 +188,28 @@ pub fn trimmed_image(errors: &mut ErrorList, at: impl Fn() -> Path, container: &
 }
 
 /// What holds for containers of every sort.
-fn common(errors: &mut ErrorList, at: &Path, container: &Value, context: &Context<'_>) {
-    check::required_text(errors, at, container, "name", is_dns1123_label);
-    check::required(errors, at, container, "image");
+fn common(errors: &mut ErrorList, at: &Path, container: &Value, fields: &Container<'_>, context: &Context<'_>) {
+    check::required_value(errors, at, "name", text(fields.name), is_dns1123_label);
+    if text(fields.image).is_empty() {
+        errors.push(Error::required(&at.child("image"), ""));
+    }
     let policies = &["File", "FallbackToLogsOnError"];
-    check::choice(errors, at, container, "terminationMessagePolicy", policies);
-    ports(errors, at, container);
-    env::validate(errors, at, container);
-    volume::validate_mounts(errors, at, container, &context.volumes);
-    check::choice(errors, at, container, "imagePullPolicy", &["Always", "IfNotPresent", "Never"]);
-    resources::validate(errors, at, container, context.spec.list("resourceClaims"));
-    resize_policy(errors, at, container, context.spec.text("restartPolicy"));
-    security::validate_container(errors, &at.child("securityContext"), container, context.host_users);
+    check::choice_value(errors, at, "terminationMessagePolicy", text(fields.termination_message_policy), policies);
+    ports(errors, at, items(fields.ports));
+    env::validate(errors, at, fields);
+    volume::validate_mounts(errors, at, container, fields, &context.volumes);
+    let policies = &["Always", "IfNotPresent", "Never"];
+    check::choice_value(errors, at, "imagePullPolicy", text(fields.image_pull_policy), policies);
+    resources::validate(errors, at, fields.resources, items(context.fields.resource_claims));
+    resize_policy(errors, at, items(fields.resize_policy), text(context.fields.restart_policy));
+    security::validate_container(errors, at, fields.security_context, context.host_users);
 }
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 
-fn ports(errors: &mut ErrorList, owner: &Path, container: &Value) {
+fn ports(errors: &mut ErrorList, owner: &Path, ports: &[Value]) {
     let mut names = BTreeSet::new();
-    for (i, port) in container.list("ports").iter().enumerate() {
+    for (i, port) in ports.iter().enumerate() {
         let at = || owner.child("ports").index(i);
         let name = port.text("name");
         if !name.is_empty() {
@@ -222,7 +235,7 @@ fn ports(errors: &mut ErrorList, owner: &Path, container: &Value) {
 }
 
 /// `(protocol, IP, port)` of the host, once a pod.
-fn host_port_conflicts(errors: &mut ErrorList, at: &Path, container: &Value, seen: &mut BTreeSet<String>) {
+fn host_port_conflicts(errors: &mut ErrorList, at: impl Fn() -> Path, container: &Value, seen: &mut BTreeSet<String>) {
     for (i, port) in container.list("ports").iter().enumerate() {
         let number = port.int("hostPort").unwrap_or(0);
         if number == 0 {
@@ -230,16 +243,16 @@ fn host_port_conflicts(errors: &mut ErrorList, at: &Path, container: &Value, see
         }
         let key = format!("{}/{}/{number}", port.text("protocol"), port.text("hostIP"));
         if seen.contains(&key) {
-            errors.push(Error::duplicate(&at.child("ports").index(i).child("hostPort"), key));
+            errors.push(Error::duplicate(&at().child("ports").index(i).child("hostPort"), key));
         } else {
             seen.insert(key);
         }
     }
 }
 
-fn resize_policy(errors: &mut ErrorList, owner: &Path, container: &Value, restart_policy: &str) {
+fn resize_policy(errors: &mut ErrorList, owner: &Path, policies: &[Value], restart_policy: &str) {
     let mut seen = BTreeSet::new();
-    for (i, policy) in container.list("resizePolicy").iter().enumerate() {
+    for (i, policy) in policies.iter().enumerate() {
         let at = owner.child("resizePolicy");
         let name = policy.text("resourceName");
         if !seen.insert(name) {

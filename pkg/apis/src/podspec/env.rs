@@ -6,21 +6,21 @@ use apimachinery::validation::{
 };
 use serde_json::Value;
 
-use super::CONTAINER_LISTS;
+use super::fields::{Container, PodSpec};
 use crate::check;
 use crate::quantity;
 use crate::strategy::subdomain_name;
-use crate::tree::Tree;
+use crate::tree::{Tree, items};
 
-pub fn validate(errors: &mut ErrorList, container_at: &Path, container: &Value) {
-    for (i, env) in container.list("env").iter().enumerate() {
+pub fn validate(errors: &mut ErrorList, container_at: &Path, container: &Container<'_>) {
+    for (i, env) in items(container.env).iter().enumerate() {
         let valued = env.has("valueFrom");
         let name = env.text("name");
         if name.is_empty() || valued || !is_env_var_name(name).is_empty() {
             one(errors, &container_at.child("env").index(i), env);
         }
     }
-    for (i, from) in container.list("envFrom").iter().enumerate() {
+    for (i, from) in items(container.env_from).iter().enumerate() {
         env_from(errors, &container_at.child("envFrom"), i, from);
     }
 }
@@ -88,16 +88,16 @@ fn file_ref(errors: &mut ErrorList, at: &Path, reference: &Value) {
 }
 
 /// Files with variables lie in emptyDir volumes, where an init container can write them.
-pub fn files_in_empty_dirs(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
-    for list in CONTAINER_LISTS {
-        for (i, container) in spec.list(list).iter().enumerate() {
+pub fn files_in_empty_dirs(errors: &mut ErrorList, spec_at: &Path, spec: &PodSpec<'_>) {
+    for (list, containers) in spec.container_lists() {
+        for (i, container) in items(containers).iter().enumerate() {
             for (j, env) in container.list("env").iter().enumerate() {
                 let reference = env.field("valueFrom").field("fileKeyRef");
                 if reference.is_null() {
                     continue;
                 }
                 let name = reference.text("volumeName");
-                let volume = spec.list("volumes").iter().rfind(|v| v.text("name") == name);
+                let volume = items(spec.volumes).iter().rfind(|v| v.text("name") == name);
                 if volume.is_some_and(|v| v.has("emptyDir")) {
                     continue;
                 }

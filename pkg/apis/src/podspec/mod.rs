@@ -6,6 +6,7 @@ pub mod annotations;
 pub mod container;
 pub mod defaults;
 pub mod env;
+mod fields;
 mod gates;
 pub mod probe;
 pub mod projected;

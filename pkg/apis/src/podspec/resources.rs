@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::quantity::Quantity;
 use apimachinery::validation::{is_dns1123_label, is_qualified_name};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::fields::PodSpec;
 use crate::check;
 use crate::quantity;
-use crate::tree::Tree;
+use crate::tree::{Tree, items};
 
 /// Resources that a container may ask for by a name without a domain, besides `hugepages-*`.
 const CONTAINER: &[&str] = &["cpu", "memory", "ephemeral-storage"];
@@ -114,40 +115,40 @@ pub fn amount(errors: &mut ErrorList, path: impl Fn() -> Path, resource: &str, v
 }
 
 /// `resources` of a container; `claims` are the resource claims of the pod.
-pub fn validate(errors: &mut ErrorList, owner: &Path, container: &Value, claims: &[Value]) {
-    let resources = container.field("resources");
-    if resources.as_object().is_none_or(serde_json::Map::is_empty) {
+pub fn validate(errors: &mut ErrorList, owner: &Path, resources: &Value, claims: &[Value]) {
+    if resources.as_object().is_none_or(Map::is_empty) {
         return;
     }
     let at = owner.child("resources");
     requirements(errors, &at, resources, container_name);
-    claim_names(errors, &at.child("claims"), resources, claims);
+    claim_names(errors, &at, resources, claims);
 }
 
 /// `spec.overhead` of a pod, which upstream checks as if it were limits.
-pub fn validate_overhead(errors: &mut ErrorList, at: &Path, overhead: &Value) {
+pub fn validate_overhead(errors: &mut ErrorList, spec_at: &Path, overhead: &Value) {
     for (name, value) in overhead.as_object().into_iter().flatten() {
-        one(errors, || at.child("limits").key(name), name, value, container_name);
+        let path = || spec_at.child("overhead").child("limits").key(name);
+        one(errors, path, name, value, container_name);
     }
 }
 
 /// Limits, requests, and what they have to do with each other. `check_name` says which resources there may be.
 fn requirements(errors: &mut ErrorList, at: &Path, resources: &Value, check_name: fn(&mut ErrorList, &Path, &str)) {
-    let limits = resources.field("limits");
-    for (name, value) in resources.entries("limits") {
+    let (limits, requests) = (resources.field("limits"), resources.field("requests"));
+    for (name, value) in limits.as_object().into_iter().flatten() {
         let path = || at.child("limits").key(name);
         if let Some(limit) = one(errors, path, name, value, check_name) {
             huge_pages_divisible(errors, path, name, limit);
         }
     }
-    for (name, value) in resources.entries("requests") {
+    for (name, value) in requests.as_object().into_iter().flatten() {
         let path = || at.child("requests").key(name);
         let Some(request) = one(errors, path, name, value, check_name) else { continue };
         request_against_limit(errors, at, name, request, quantity::parse(limits.field(name)));
         huge_pages_divisible(errors, path, name, request);
     }
-    let names = || ["limits", "requests"].into_iter().flat_map(|list| resources.entries(list)).map(|(name, _)| name);
-    if names().any(|n| n.starts_with(HUGE_PAGES)) && !names().any(|n| matches!(n, "cpu" | "memory")) {
+    let names = || [limits, requests].into_iter().filter_map(Value::as_object).flat_map(Map::keys);
+    if names().any(|n| n.starts_with(HUGE_PAGES)) && !names().any(|n| matches!(n.as_str(), "cpu" | "memory")) {
         errors.push(Error::forbidden(at, "HugePages require cpu or memory"));
     }
 }
@@ -199,10 +200,10 @@ pub fn is_overcommit_allowed(name: &str) -> bool {
 }
 
 /// Names of the pod's claims, each at most once, as a whole or by its requests.
-fn claim_names(errors: &mut ErrorList, at: &Path, resources: &Value, claims: &[Value]) {
+fn claim_names(errors: &mut ErrorList, owner: &Path, resources: &Value, claims: &[Value]) {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (i, claim) in resources.list("claims").iter().enumerate() {
-        let at = at.index(i);
+        let at = owner.child("claims").index(i);
         let (name, request) = (claim.text("name"), claim.text("request"));
         if name.is_empty() {
             errors.push(Error::required(&at, ""));
@@ -282,13 +283,13 @@ fn pod_level_name(errors: &mut ErrorList, path: &Path, value: &str) {
 }
 
 /// `spec.resources` of a pod.
-pub fn validate_pod_level(errors: &mut ErrorList, owner: &Path, spec: &Value) {
-    let resources = spec.field("resources");
+pub fn validate_pod_level(errors: &mut ErrorList, owner: &Path, spec: &Value, fields: &PodSpec<'_>) {
+    let resources = fields.resources;
     if resources.is_null() {
         return;
     }
     let at = owner.child("resources");
-    if spec.field("os").text("name") == "windows" {
+    if fields.os.text("name") == "windows" {
         errors.push(Error::forbidden(&at, "may not be set for a windows pod"));
         return;
     }
@@ -296,7 +297,7 @@ pub fn validate_pod_level(errors: &mut ErrorList, owner: &Path, spec: &Value) {
         errors.push(Error::forbidden(&at.child("claims"), "claims may not be set for Resources at pod-level"));
     }
     requirements(errors, &at, resources, pod_level_name);
-    claim_names(errors, &at.child("claims"), resources, spec.list("resourceClaims"));
+    claim_names(errors, &at, resources, items(fields.resource_claims));
     pod_level_consistency(errors, &at, spec, resources);
 }
 

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
+use super::fields::PodSpec;
 use super::{CONTAINER_LISTS, windows};
 use crate::check;
 use crate::tree::Tree;
 
 /// `securityContext` of a pod, and `shareProcessNamespace`.
-pub fn validate_pod(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
-    let context = spec.field("securityContext");
+pub fn validate_pod(errors: &mut ErrorList, spec_at: &Path, spec: &Value, fields: &PodSpec<'_>) {
+    let context = fields.security_context;
     if context.as_object().is_some_and(|c| !c.is_empty()) {
         let at = spec_at.child("securityContext");
         for field in ["fsGroup", "runAsUser", "runAsGroup"] {
@@ -20,26 +21,23 @@ pub fn validate_pod(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
         for (i, group) in context.list("supplementalGroups").iter().enumerate() {
             check::id_value(errors, || at.child("supplementalGroups").index(i), group);
         }
-        sysctls(errors, &at.child("sysctls"), context, spec);
+        sysctls(errors, &at, context, spec);
         check::optional_choice(errors, &at, context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
         seccomp(errors, &at, context);
-        windows::validate_options(errors, &at.child("windowsOptions"), context.field("windowsOptions"));
+        windows::validate_options(errors, &at, context.field("windowsOptions"));
         app_armor(errors, &at, context);
         check::optional_choice(errors, &at, context, "supplementalGroupsPolicy", &["Merge", "Strict"]);
         check::optional_choice(errors, &at, context, "seLinuxChangePolicy", &["MountOption", "Recursive"]);
     }
-    if spec.flag("shareProcessNamespace") && spec.flag("hostPID") {
+    if fields.share_process_namespace == &Value::Bool(true) && spec.flag("hostPID") {
         let path = spec_at.child("shareProcessNamespace");
         errors.push(Error::invalid(&path, true, "ShareProcessNamespace and HostPID cannot both be enabled"));
     }
 }
 
-/// Users of their own rule out namespaces of the host, and block devices, which cannot be mapped.
-pub fn validate_host_users(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
+/// Users of their own (`hostUsers` is false) rule out namespaces of the host, and block devices, which cannot be mapped.
+pub fn validate_own_users(errors: &mut ErrorList, spec_at: &Path, spec: &Value) {
     const WHY: &str = "when `hostUsers` is false";
-    if spec.field("hostUsers") != &Value::Bool(false) {
-        return;
-    }
     for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
         if spec.flag(field) {
             errors.push(Error::forbidden(&spec_at.child(shown), WHY));
@@ -54,10 +52,10 @@ pub fn validate_host_users(errors: &mut ErrorList, spec_at: &Path, spec: &Value)
     }
 }
 
-fn sysctls(errors: &mut ErrorList, at: &Path, context: &Value, spec: &Value) {
+fn sysctls(errors: &mut ErrorList, context_at: &Path, context: &Value, spec: &Value) {
     let mut seen = BTreeSet::new();
     for (i, sysctl) in context.list("sysctls").iter().enumerate() {
-        let at = at.index(i).child("name");
+        let at = context_at.child("sysctls").index(i).child("name");
         let name = sysctl.text("name");
         if name.is_empty() {
             errors.push(Error::required(&at, ""));
@@ -156,11 +154,12 @@ fn app_armor(errors: &mut ErrorList, context_at: &Path, context: &Value) {
     }
 }
 
-pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, host_users: bool) {
-    let context = container.field("securityContext");
+/// `securityContext` of a container.
+pub fn validate_container(errors: &mut ErrorList, owner: &Path, context: &Value, host_users: bool) {
     if context.as_object().is_none_or(serde_json::Map::is_empty) {
         return;
     }
+    let at = &owner.child("securityContext");
     check::id(errors, at, context, "runAsUser");
     check::id(errors, at, context, "runAsGroup");
     check::optional_choice(errors, at, context, "procMount", &["Default", "Unmasked"]);
@@ -179,7 +178,7 @@ pub fn validate_container(errors: &mut ErrorList, at: &Path, container: &Value, 
             errors.push(Error::invalid(at, context.clone(), why));
         }
     }
-    windows::validate_options(errors, &at.child("windowsOptions"), context.field("windowsOptions"));
+    windows::validate_options(errors, at, context.field("windowsOptions"));
     app_armor(errors, at, context);
 }
 
@@ -213,11 +212,8 @@ const NOT_WINDOWS_CONTAINER: &[&str] = &[
     "runAsGroup",
 ];
 
-/// `spec.os` and what it rules out.
+/// `spec.os`, which is there, and what it rules out.
 pub fn validate_os(errors: &mut ErrorList, at: &Path, spec: &Value) {
-    if !spec.has("os") {
-        return;
-    }
     let (pod, container, spec_fields, why): (&[&str], &[&str], &[&str], &str) = match spec.field("os").text("name") {
         "linux" => (&["windowsOptions"], &["windowsOptions"], &[], "windows options cannot be set for a linux pod"),
         "windows" => (NOT_WINDOWS_POD, NOT_WINDOWS_CONTAINER, NOT_WINDOWS_SPEC, "cannot be set for a windows pod"),

@@ -9,9 +9,10 @@ use apimachinery::validation::{
 };
 use serde_json::Value;
 
+use super::fields::PodSpec;
 use super::{affinity, annotations, container, env, resources, security, volume, windows};
 use crate::check;
-use crate::tree::Tree;
+use crate::tree::{Tree, items, text};
 
 /// Where a pod spec stands.
 #[derive(Clone, Copy)]
@@ -32,9 +33,11 @@ impl Scope<'_> {
 pub fn validate_pod_template(errors: &mut ErrorList, at: &Path, template: &Value) {
     let (metadata, spec) = (template.field("metadata"), template.field("spec"));
     check::labels(errors, &at.child("labels"), metadata.field("labels"));
-    let annotations_at = at.child("annotations");
-    check::annotations(errors, &annotations_at, metadata.field("annotations"));
-    annotations::validate(errors, &annotations_at, metadata.field("annotations"), spec);
+    if metadata.has("annotations") {
+        let annotations_at = at.child("annotations");
+        check::annotations(errors, &annotations_at, metadata.field("annotations"));
+        annotations::validate(errors, &annotations_at, metadata.field("annotations"), spec);
+    }
     let spec_at = at.child("spec");
     validate_pod_spec(errors, &spec_at, spec, Scope::TEMPLATE);
     annotations::match_fields(errors, &spec_at, metadata.field("annotations"), spec);
@@ -45,55 +48,67 @@ pub fn validate_pod_template(errors: &mut ErrorList, at: &Path, template: &Value
 }
 
 pub fn validate_pod_spec(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Scope<'_>) {
-    let grace = spec.int("terminationGracePeriodSeconds");
+    let fields = &PodSpec::of(spec);
+    let grace = fields.termination_grace_period_seconds.as_i64();
     if grace.is_none() {
         errors.push(Error::required(&at.child("terminationGracePeriodSeconds"), ""));
     }
-    let volumes = volume::validate_all(errors, &at.child("volumes"), spec, scope.pod_name);
-    resource_claims(errors, &at.child("resourceClaims"), spec, scope);
-    let host_users = spec.field("hostUsers") != &Value::Bool(false);
-    container::validate_all(errors, at, &container::Context { spec, volumes, grace, host_users });
-    resources::validate_pod_level(errors, at, spec);
-    host_network_ports(errors, at, spec, scope);
-    check::choice(errors, at, spec, "restartPolicy", &["Always", "OnFailure", "Never"]);
+    let volumes = volume::validate_all(errors, at, items(fields.volumes), scope.pod_name);
+    resource_claims(errors, at, items(fields.resource_claims), scope);
+    let host_users = fields.host_users != &Value::Bool(false);
+    container::validate_all(errors, at, &container::Context { fields, volumes, grace, host_users });
+    resources::validate_pod_level(errors, at, spec, fields);
+    host_network_ports(errors, at, fields, scope);
+    let policies = &["Always", "OnFailure", "Never"];
+    check::choice_value(errors, at, "restartPolicy", text(fields.restart_policy), policies);
     let policies = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    check::choice(errors, at, spec, "dnsPolicy", policies);
-    if spec.has("nodeSelector") {
-        check::labels(errors, &at.child("nodeSelector"), spec.field("nodeSelector"));
+    check::choice_value(errors, at, "dnsPolicy", text(fields.dns_policy), policies);
+    if !fields.node_selector.is_null() {
+        check::labels(errors, &at.child("nodeSelector"), fields.node_selector);
     }
-    security::validate_pod(errors, at, spec);
-    if spec.has("affinity") {
-        affinity::validate(errors, &at.child("affinity"), spec.field("affinity"));
+    security::validate_pod(errors, at, spec, fields);
+    if !fields.affinity.is_null() {
+        affinity::validate(errors, &at.child("affinity"), fields.affinity);
     }
-    dns_config(errors, &at.child("dnsConfig"), spec);
-    gates(errors, at, spec);
-    if spec.has("topologySpreadConstraints") {
-        let constraints = spec.list("topologySpreadConstraints");
+    dns_config(errors, at, fields);
+    gates(errors, at, fields);
+    if !fields.topology_spread_constraints.is_null() {
+        let constraints = items(fields.topology_spread_constraints);
         affinity::validate_spread(errors, &at.child("topologySpreadConstraints"), constraints);
     }
-    windows::validate_host_process(errors, at, spec);
-    security::validate_host_users(errors, at, spec);
-    names(errors, at, spec);
-    if spec.has("tolerations") {
-        affinity::validate_tolerations(errors, &at.child("tolerations"), spec.list("tolerations"));
+    windows::validate_host_process(errors, at, fields);
+    if !host_users {
+        security::validate_own_users(errors, at, spec);
     }
-    host_aliases(errors, &at.child("hostAliases"), spec);
-    check::optional_text(errors, at, spec, "priorityClassName", is_dns1123_subdomain);
-    if let Some(class) = spec.field("runtimeClassName").as_str() {
+    names(errors, at, spec, fields);
+    if !fields.tolerations.is_null() {
+        affinity::validate_tolerations(errors, &at.child("tolerations"), items(fields.tolerations));
+    }
+    host_aliases(errors, at, items(fields.host_aliases));
+    classes(errors, at, spec, fields);
+    resources::validate_overhead(errors, at, fields.overhead);
+    if !fields.os.is_null() {
+        security::validate_os(errors, at, spec);
+    }
+    scheduling_group(errors, at, fields.scheduling_group);
+    env::files_in_empty_dirs(errors, at, fields);
+}
+
+/// Of which classes the pod is, and whether it may push out others.
+fn classes(errors: &mut ErrorList, at: &Path, spec: &Value, fields: &PodSpec<'_>) {
+    check::optional_value(errors, at, "priorityClassName", text(fields.priority_class_name), is_dns1123_subdomain);
+    if let Some(class) = fields.runtime_class_name.as_str() {
         check::subdomain(errors, at, "runtimeClassName", class);
     }
     check::optional_choice(errors, at, spec, "preemptionPolicy", &["PreemptLowerPriority", "Never"]);
-    resources::validate_overhead(errors, &at.child("overhead"), spec.field("overhead"));
-    security::validate_os(errors, at, spec);
-    scheduling_group(errors, &at.child("schedulingGroup"), spec.field("schedulingGroup"));
-    env::files_in_empty_dirs(errors, at, spec);
 }
 
 /// The one group that a pod is scheduled with.
-fn scheduling_group(errors: &mut ErrorList, at: &Path, group: &Value) {
+fn scheduling_group(errors: &mut ErrorList, spec_at: &Path, group: &Value) {
     if group.is_null() {
         return;
     }
+    let at = &spec_at.child("schedulingGroup");
     match group.field("podGroupName").as_str() {
         Some(name) => check::subdomain(errors, at, "podGroupName", name),
         None => {
@@ -104,21 +119,21 @@ fn scheduling_group(errors: &mut ErrorList, at: &Path, group: &Value) {
 }
 
 /// Fields that name something, and the deadline.
-fn names(errors: &mut ErrorList, at: &Path, spec: &Value) {
-    if let Some(name) = spec.field("hostnameOverride").as_str() {
+fn names(errors: &mut ErrorList, at: &Path, spec: &Value, fields: &PodSpec<'_>) {
+    if let Some(name) = fields.hostname_override.as_str() {
         hostname_override(errors, at, spec, name);
     }
-    for field in ["serviceAccountName", "nodeName"] {
-        check::optional_text(errors, at, spec, field, is_dns1123_subdomain);
+    for (field, value) in [("serviceAccountName", fields.service_account_name), ("nodeName", fields.node_name)] {
+        check::optional_value(errors, at, field, text(value), is_dns1123_subdomain);
     }
-    if let Some(deadline) = spec.int("activeDeadlineSeconds")
+    if let Some(deadline) = fields.active_deadline_seconds.as_i64()
         && !(1..=i64::from(i32::MAX)).contains(&deadline)
     {
         let why = inclusive_range_error(1, i64::from(i32::MAX));
         errors.push(Error::invalid(&at.child("activeDeadlineSeconds"), deadline, why));
     }
-    for field in ["hostname", "subdomain"] {
-        check::optional_text(errors, at, spec, field, is_dns1123_label);
+    for (field, value) in [("hostname", fields.hostname), ("subdomain", fields.subdomain)] {
+        check::optional_value(errors, at, field, text(value), is_dns1123_label);
     }
 }
 
@@ -139,11 +154,11 @@ fn hostname_override(errors: &mut ErrorList, at: &Path, spec: &Value, name: &str
 }
 
 /// On the host's network a container's port is the host's port. In templates it may still be unset.
-fn host_network_ports(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Scope<'_>) {
-    if !spec.flag("hostNetwork") {
+fn host_network_ports(errors: &mut ErrorList, at: &Path, fields: &PodSpec<'_>, scope: Scope<'_>) {
+    if fields.host_network != &Value::Bool(true) {
         return;
     }
-    for (i, container) in spec.list("containers").iter().enumerate() {
+    for (i, container) in items(fields.containers).iter().enumerate() {
         for (j, port) in container.list("ports").iter().enumerate() {
             let host = port.int("hostPort").unwrap_or(0);
             let own = port.int("containerPort").unwrap_or(0);
@@ -155,14 +170,14 @@ fn host_network_ports(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Sc
     }
 }
 
-fn resource_claims(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Scope<'_>) {
+fn resource_claims(errors: &mut ErrorList, spec_at: &Path, claims: &[Value], scope: Scope<'_>) {
     let mut seen = BTreeSet::new();
-    for (i, claim) in spec.list("resourceClaims").iter().enumerate() {
+    for (i, claim) in claims.iter().enumerate() {
         if scope.is_mirror {
             errors.push(Error::forbidden(&check::whole(), "static pods do not support resource claims"));
             continue;
         }
-        let at = at.index(i);
+        let at = spec_at.child("resourceClaims").index(i);
         match claim.text("name") {
             "" => errors.push(Error::required(&at.child("name"), "")),
             name if !seen.insert(name) => errors.push(Error::duplicate(&at.child("name"), name)),
@@ -187,9 +202,14 @@ fn resource_claims(errors: &mut ErrorList, at: &Path, spec: &Value, scope: Scope
     }
 }
 
-fn dns_config(errors: &mut ErrorList, at: &Path, spec: &Value) {
-    let config = spec.field("dnsConfig");
-    if spec.text("dnsPolicy") == "None" {
+fn dns_config(errors: &mut ErrorList, spec_at: &Path, fields: &PodSpec<'_>) {
+    let config = fields.dns_config;
+    let needed = fields.dns_policy == "None";
+    if config.is_null() && !needed {
+        return;
+    }
+    let at = &spec_at.child("dnsConfig");
+    if needed {
         if config.is_null() {
             errors.push(Error::required(at, "must provide `dnsConfig` when `dnsPolicy` is None"));
             return;
@@ -234,13 +254,13 @@ fn dns_config(errors: &mut ErrorList, at: &Path, spec: &Value) {
 }
 
 /// Readiness and scheduling gates, and pull secrets.
-fn gates(errors: &mut ErrorList, at: &Path, spec: &Value) {
-    for (i, gate) in spec.list("readinessGates").iter().enumerate() {
+fn gates(errors: &mut ErrorList, at: &Path, fields: &PodSpec<'_>) {
+    for (i, gate) in items(fields.readiness_gates).iter().enumerate() {
         let at = at.child("readinessGates").index(i);
         check::text(errors, &at, "conditionType", gate.text("conditionType"), is_qualified_name);
     }
     let mut seen = BTreeSet::new();
-    for (i, gate) in spec.list("schedulingGates").iter().enumerate() {
+    for (i, gate) in items(fields.scheduling_gates).iter().enumerate() {
         let at = at.child("schedulingGates").index(i);
         let name = gate.text("name");
         errors.extend(is_qualified_name(name).into_iter().map(|e| Error::invalid(&at, name, e)));
@@ -250,9 +270,9 @@ fn gates(errors: &mut ErrorList, at: &Path, spec: &Value) {
     }
 }
 
-fn host_aliases(errors: &mut ErrorList, at: &Path, spec: &Value) {
-    for (i, alias) in spec.list("hostAliases").iter().enumerate() {
-        let at = at.index(i);
+fn host_aliases(errors: &mut ErrorList, spec_at: &Path, aliases: &[Value]) {
+    for (i, alias) in aliases.iter().enumerate() {
+        let at = spec_at.child("hostAliases").index(i);
         check::ip(errors, &at.child("ip"), alias.text("ip"));
         for (j, name) in alias.texts("hostnames").enumerate() {
             let path = at.child("hostnames").index(j);

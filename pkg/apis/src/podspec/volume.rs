@@ -6,18 +6,18 @@ use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::is_dns1123_label;
 use serde_json::Value;
 
+use super::fields::Container;
 use super::volume_sources;
 use crate::check;
-use crate::tree::Tree;
+use crate::tree::{Tree, items};
 
 /// The volumes of a pod that are legal, by name: those that containers can mount.
 pub type Volumes<'a> = BTreeMap<&'a str, &'a Value>;
 
-pub fn validate_all<'a>(errors: &mut ErrorList, at: &Path, spec: &'a Value, pod_name: &str) -> Volumes<'a> {
-    let volumes = spec.list("volumes");
+pub fn validate_all<'a>(errors: &mut ErrorList, spec_at: &Path, volumes: &'a [Value], pod_name: &str) -> Volumes<'a> {
     let mut legal = Volumes::new();
     for (i, volume) in volumes.iter().enumerate() {
-        let at = at.index(i);
+        let at = spec_at.child("volumes").index(i);
         let before = errors.len();
         source(errors, &at, volume, pod_name);
         check::required_text(errors, &at, volume, "name", is_dns1123_label);
@@ -117,9 +117,15 @@ pub fn tokens_need_account(errors: &mut ErrorList, spec_at: &Path, spec: &Value)
 }
 
 /// `volumeMounts` and `volumeDevices` of a container.
-pub fn validate_mounts(errors: &mut ErrorList, owner: &Path, container: &Value, volumes: &Volumes<'_>) {
-    let mounts = container.list("volumeMounts");
-    let devices = container.list("volumeDevices");
+pub fn validate_mounts(
+    errors: &mut ErrorList,
+    owner: &Path,
+    container: &Value,
+    fields: &Container<'_>,
+    volumes: &Volumes<'_>,
+) {
+    let mounts = items(fields.volume_mounts);
+    let devices = items(fields.volume_devices);
     let mut paths = BTreeSet::new();
     for (i, mount) in mounts.iter().enumerate() {
         let at = || owner.child("volumeMounts").index(i);

@@ -4,18 +4,19 @@ use apimachinery::field::{Error, ErrorList, Path};
 use apimachinery::validation::is_dns1123_subdomain;
 use serde_json::Value;
 
-use super::CONTAINER_LISTS;
+use super::fields::PodSpec;
 use crate::check;
-use crate::tree::Tree;
+use crate::tree::{Tree, items};
 
 /// Longest credential spec, in KiB.
 const CREDENTIAL_KIB: usize = 64;
 
-/// `windowsOptions` of a security context.
-pub fn validate_options(errors: &mut ErrorList, at: &Path, options: &Value) {
+/// `windowsOptions` of the security context at `owner`.
+pub fn validate_options(errors: &mut ErrorList, owner: &Path, options: &Value) {
     if options.is_null() {
         return;
     }
+    let at = &owner.child("windowsOptions");
     if let Some(name) = options.field("gmsaCredentialSpecName").as_str() {
         check::text(errors, at, "gmsaCredentialSpecName", name, is_dns1123_subdomain);
     }
@@ -89,14 +90,14 @@ fn is_dns(domain: &str) -> bool {
 }
 
 /// Either all containers of a pod are processes of the host, or none is.
-pub fn validate_host_process(errors: &mut ErrorList, at: &Path, spec: &Value) {
-    let own = |owner: &Value| owner.field("securityContext").field("windowsOptions").field("hostProcess").as_bool();
-    let of_pod = own(spec);
-    let (mut containers, mut processes) = (0, 0);
-    for list in CONTAINER_LISTS {
-        for (i, container) in spec.list(list).iter().enumerate() {
-            containers += 1;
-            let of_container = own(container);
+pub fn validate_host_process(errors: &mut ErrorList, at: &Path, spec: &PodSpec<'_>) {
+    let own = |context: &Value| context.field("windowsOptions").field("hostProcess").as_bool();
+    let of_pod = own(spec.security_context);
+    let (mut all, mut processes) = (0, 0);
+    for (list, containers) in spec.container_lists() {
+        for (i, container) in items(containers).iter().enumerate() {
+            all += 1;
+            let of_container = own(container.field("securityContext"));
             if let (Some(pod), Some(container)) = (of_pod, of_container)
                 && pod != container
             {
@@ -110,11 +111,11 @@ pub fn validate_host_process(errors: &mut ErrorList, at: &Path, spec: &Value) {
     if processes == 0 {
         return;
     }
-    if processes != containers {
+    if processes != all {
         let why = "If pod contains any hostProcess containers then all containers must be HostProcess containers";
         errors.push(Error::invalid(at, "", why));
     }
-    if !spec.flag("hostNetwork") {
+    if spec.host_network != &Value::Bool(true) {
         let why = "hostNetwork must be true if pod contains any hostProcess containers";
         errors.push(Error::invalid(&at.child("hostNetwork"), false, why));
     }

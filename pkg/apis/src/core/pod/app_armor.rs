@@ -1,7 +1,7 @@
 //! AppArmor: at birth, annotations of old clients become fields of the containers that they name.
 
 use apimachinery::{Object, meta::ObjectExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::podspec::CONTAINER_LISTS;
 use crate::podspec::annotations::{APP_ARMOR, annotated_app_armor};
@@ -9,10 +9,8 @@ use crate::tree::{Fill, Tree, spec_mut};
 
 /// Gives containers without a profile the one that their annotation names, if that is legal and not the pod's anyway.
 pub fn fill_fields(pod: &mut Object) {
-    let annotations = pod.annotations().cloned().unwrap_or_default();
-    if !annotations.keys().any(|key| key.starts_with(APP_ARMOR)) {
-        return;
-    }
+    let says_some = |annotations: &&Map<String, Value>| annotations.keys().any(|key| key.starts_with(APP_ARMOR));
+    let Some(annotations) = pod.annotations().filter(says_some).cloned() else { return };
     let Some(spec) = spec_mut(pod).filter(|spec| spec.field("os").text("name") != "windows") else { return };
     for list in CONTAINER_LISTS {
         let mut profiles =

@@ -115,7 +115,9 @@ fn validate_common(pod: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (at, spec) = (Path::new("spec"), pod.field("spec"));
     let annotations = pod.field("metadata").field("annotations");
-    annotations::validate(&mut errors, &annotations_path(), annotations, spec);
+    if !annotations.is_null() {
+        annotations::validate(&mut errors, &annotations_path(), annotations, spec);
+    }
     let scope = Scope { is_pod: true, pod_name: pod.name(), is_mirror: annotations.has(MIRROR) };
     validate_pod_spec(&mut errors, &at, spec, scope);
     tokens_need_account(&mut errors, &at, spec);

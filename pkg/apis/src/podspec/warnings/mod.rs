@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use apimachinery::field::Path;
 use apimachinery::validation::is_dns1123_label;
 use apimachinery::{Object, meta::ObjectExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use volumes::source_warnings;
 
+use super::fields::PodSpec;
 use crate::addresses::ip_warning;
 use crate::quantity;
-use crate::tree::Tree;
+use crate::tree::{Tree, items};
 
 /// Warnings about a new pod. Updates warn of nothing: few fields may change.
 pub fn pod_warnings(pod: &Object, old: Option<&Object>) -> Vec<String> {
@@ -86,42 +87,53 @@ const OLD_ANNOTATIONS: &[(&str, &str, &str)] = &[
 
 /// A pod, or a pod template at `at`.
 fn meta_and_spec(warnings: &mut Vec<String>, at: &Path, template: &Value) {
-    let annotations = template.field("metadata").field("annotations");
-    let annotations_at = at.child("metadata").child("annotations");
-    let is_template = *at != Path::default();
-    let (at, spec) = (at.child("spec"), template.field("spec"));
+    let annotated = containers::Annotated::of(at, template);
+    let (at, spec) = (at.child("spec"), &PodSpec::of(template.field("spec")));
     labels_of_nodes(warnings, &at, spec);
     for (key, since, field) in OLD_ANNOTATIONS {
-        if annotations.has(key) {
-            let at = annotations_at.key(key);
+        if annotated.annotations.has(key) {
+            let at = annotated.path(key);
             warnings.push(format!("{at}: non-functional in {since}; use the {field:?} field instead"));
         }
     }
-    volumes::warnings(warnings, &at.child("volumes"), spec.list("volumes"));
+    volumes::warnings(warnings, &at, items(spec.volumes));
     repeated_names(warnings, &at, spec);
     for resource in ["memory", "ephemeral-storage"] {
-        fractional(warnings, || at.child("overhead").key(resource), spec.field("overhead").field(resource));
+        fractional(warnings, || at.child("overhead").key(resource), spec.overhead.field(resource));
     }
-    let annotated = containers::Annotated { annotations, at: &annotations_at, is_template };
-    containers::warnings(warnings, &at, spec, annotated);
-    if spec.int("terminationGracePeriodSeconds").is_some_and(|s| s < 0) {
+    containers::warnings(warnings, &at, spec, &annotated);
+    if spec.termination_grace_period_seconds.as_i64().is_some_and(|s| s < 0) {
         warnings.push(format!(
             "{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
         ));
     }
-    null_selectors(warnings, &at.child("affinity"), spec.field("affinity"));
+    null_selectors(warnings, &at, spec.affinity);
     addresses(warnings, &at, spec);
 }
 
 /// Deprecated labels of nodes, where the pod says which nodes it wants.
-fn labels_of_nodes(warnings: &mut Vec<String>, at: &Path, spec: &Value) {
-    for (key, _) in spec.entries("nodeSelector") {
+fn labels_of_nodes(warnings: &mut Vec<String>, at: &Path, spec: &PodSpec<'_>) {
+    for key in spec.node_selector.as_object().into_iter().flat_map(Map::keys) {
         if let Some(why) = deprecated_node_label(key) {
             warnings.push(format!("{}: {why}", at.child("nodeSelector").key(key)));
         }
     }
-    let affinity = spec.field("affinity").field("nodeAffinity");
-    let affinity_at = at.child("affinity").child("nodeAffinity");
+    labels_of_affinity(warnings, at, spec.affinity.field("nodeAffinity"));
+    for (i, constraint) in items(spec.topology_spread_constraints).iter().enumerate() {
+        let at = at.child("topologySpreadConstraints").index(i);
+        let key = constraint.text("topologyKey");
+        if let Some(why) = deprecated_node_label(key) {
+            warnings.push(format!("{}: {key} is {why}", at.child("topologyKey")));
+        }
+        null_selector(warnings, &at, constraint);
+    }
+}
+
+fn labels_of_affinity(warnings: &mut Vec<String>, spec_at: &Path, affinity: &Value) {
+    if affinity.is_null() {
+        return;
+    }
+    let affinity_at = spec_at.child("affinity").child("nodeAffinity");
     let required = affinity.field("requiredDuringSchedulingIgnoredDuringExecution");
     let required_at = affinity_at.child("requiredDuringSchedulingIgnoredDuringExecution");
     node_terms(warnings, &required_at.child("nodeSelectorTerms"), required.list("nodeSelectorTerms"));
@@ -129,14 +141,6 @@ fn labels_of_nodes(warnings: &mut Vec<String>, at: &Path, spec: &Value) {
     let preferred = affinity.list("preferredDuringSchedulingIgnoredDuringExecution");
     for (i, term) in preferred.iter().enumerate() {
         node_term(warnings, &preferred_at.index(i).child("preference"), term.field("preference"));
-    }
-    for (i, constraint) in spec.list("topologySpreadConstraints").iter().enumerate() {
-        let at = at.child("topologySpreadConstraints").index(i);
-        let key = constraint.text("topologyKey");
-        if let Some(why) = deprecated_node_label(key) {
-            warnings.push(format!("{}: {key} is {why}", at.child("topologyKey")));
-        }
-        null_selector(warnings, &at, constraint);
     }
 }
 
@@ -164,9 +168,9 @@ fn null_selector(warnings: &mut Vec<String>, at: &Path, owner: &Value) {
 }
 
 /// Names in lists that tools merge by name.
-fn repeated_names(warnings: &mut Vec<String>, at: &Path, spec: &Value) {
+fn repeated_names(warnings: &mut Vec<String>, at: &Path, spec: &PodSpec<'_>) {
     let mut seen = BTreeSet::new();
-    for (i, alias) in spec.list("hostAliases").iter().enumerate() {
+    for (i, alias) in items(spec.host_aliases).iter().enumerate() {
         let ip = alias.text("ip");
         if !seen.insert(ip) {
             let at = at.child("hostAliases").index(i).child("ip");
@@ -174,7 +178,7 @@ fn repeated_names(warnings: &mut Vec<String>, at: &Path, spec: &Value) {
         }
     }
     let mut seen = BTreeSet::new();
-    for (i, secret) in spec.list("imagePullSecrets").iter().enumerate() {
+    for (i, secret) in items(spec.image_pull_secrets).iter().enumerate() {
         let name = secret.text("name");
         let problem = if name.is_empty() { "invalid empty" } else { "duplicate" };
         if name.is_empty() || !seen.insert(name) {
@@ -193,7 +197,11 @@ pub fn fractional(warnings: &mut Vec<String>, at: impl FnOnce() -> Path, value: 
 }
 
 /// Terms of pod affinity without a selector.
-fn null_selectors(warnings: &mut Vec<String>, at: &Path, affinity: &Value) {
+fn null_selectors(warnings: &mut Vec<String>, spec_at: &Path, affinity: &Value) {
+    if affinity.is_null() {
+        return;
+    }
+    let at = spec_at.child("affinity");
     for list in ["podAffinity", "podAntiAffinity"] {
         let (at, affinity) = (at.child(list), affinity.field(list));
         let required = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -208,11 +216,11 @@ fn null_selectors(warnings: &mut Vec<String>, at: &Path, affinity: &Value) {
     }
 }
 
-fn addresses(warnings: &mut Vec<String>, at: &Path, spec: &Value) {
-    for (i, server) in spec.field("dnsConfig").texts("nameservers").enumerate() {
+fn addresses(warnings: &mut Vec<String>, at: &Path, spec: &PodSpec<'_>) {
+    for (i, server) in spec.dns_config.texts("nameservers").enumerate() {
         warnings.extend(ip_warning(&at.child("dnsConfig").child("nameservers").index(i), server));
     }
-    for (i, alias) in spec.list("hostAliases").iter().enumerate() {
+    for (i, alias) in items(spec.host_aliases).iter().enumerate() {
         warnings.extend(ip_warning(&at.child("hostAliases").index(i).child("ip"), alias.text("ip")));
     }
 }

@@ -21,9 +21,9 @@ const OLD_SOURCES: &[(&str, &str, &str)] = &[
     ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
 ];
 
-pub fn warnings(warnings: &mut Vec<String>, at: &Path, volumes: &[Value]) {
+pub fn warnings(warnings: &mut Vec<String>, spec_at: &Path, volumes: &[Value]) {
     for (i, volume) in volumes.iter().enumerate() {
-        let at = at.index(i);
+        let at = spec_at.child("volumes").index(i);
         source_warnings(warnings, &at, volume);
         if volume.has("ephemeral") {
             let template = volume.field("ephemeral").field("volumeClaimTemplate");
@@ -46,13 +46,38 @@ pub fn source_warnings(warnings: &mut Vec<String>, at: &Path, volume: &Value) {
 /// A path that a source puts into a volume.
 struct File<'a> {
     path: &'a str,
-    source: Option<String>,
+    /// Which of the sources of a projected volume.
+    source: Option<Source<'a>>,
 }
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.path)?;
         self.source.as_ref().map_or(Ok(()), |source| write!(f, " ({source})"))
+    }
+}
+
+/// Where files come from.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    kind: &'static str,
+    name: Option<&'a str>,
+}
+
+impl<'a> Source<'a> {
+    const fn of(kind: &'static str) -> Self {
+        Self { kind, name: None }
+    }
+
+    const fn named(kind: &'static str, name: &'a str) -> Self {
+        Self { kind, name: Some(name) }
+    }
+}
+
+impl fmt::Display for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        self.name.map_or(Ok(()), |name| write!(f, " {name:?}"))
     }
 }
 
@@ -76,15 +101,15 @@ fn overlapping_paths(warnings: &mut Vec<String>, volume: &Value) {
 }
 
 /// What kind of volume it is, and its files. Says if a projected source has nothing in it.
-fn files<'a>(warnings: &mut Vec<String>, volume: &'a Value) -> (String, Vec<File<'a>>) {
+fn files<'a>(warnings: &mut Vec<String>, volume: &'a Value) -> (Source<'a>, Vec<File<'a>>) {
     let plain = |source: &'a Value| paths(source.list("items"), None).collect();
     for (field, kind, name) in [("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName")] {
         if let source @ Value::Object(_) = volume.field(field) {
-            return (format!("{kind} {:?}", source.text(name)), plain(source));
+            return (Source::named(kind, source.text(name)), plain(source));
         }
     }
     if volume.has("downwardAPI") {
-        return ("DownwardAPI".to_owned(), plain(volume.field("downwardAPI")));
+        return (Source::of("DownwardAPI"), plain(volume.field("downwardAPI")));
     }
     let mut files = Vec::new();
     for source in volume.field("projected").list("sources") {
@@ -94,38 +119,40 @@ fn files<'a>(warnings: &mut Vec<String>, volume: &'a Value) -> (String, Vec<File
         }
         projected_files(&mut files, source);
     }
-    ("Projected".to_owned(), files)
+    (Source::of("Projected"), files)
 }
 
 fn projected_files<'a>(files: &mut Vec<File<'a>>, source: &'a Value) {
     for (field, kind) in [("configMap", "ConfigMap"), ("secret", "Secret")] {
         let part = source.field(field);
-        files.extend(paths(part.list("items"), Some(format!("{kind} {:?}", part.text("name")))));
+        files.extend(paths(part.list("items"), Some(Source::named(kind, part.text("name")))));
     }
-    files.extend(paths(source.field("downwardAPI").list("items"), Some("DownwardAPI".to_owned())));
+    files.extend(paths(source.field("downwardAPI").list("items"), Some(Source::of("DownwardAPI"))));
     let token = source.field("serviceAccountToken");
     if token.is_object() {
-        files.push(File { path: trimmed(token.text("path")), source: Some("ServiceAccountToken".to_owned()) });
+        files.push(File { path: trimmed(token.text("path")), source: Some(Source::of("ServiceAccountToken")) });
     }
     let bundle = source.field("clusterTrustBundle");
     if bundle.is_object() {
         let name = if bundle.has("name") { bundle.text("name") } else { bundle.text("signerName") };
-        let source = Some(format!("ClusterTrustBundle {name:?}"));
+        let source = Some(Source::named("ClusterTrustBundle", name));
         files.push(File { path: trimmed(bundle.text("path")), source });
     }
     let certificate = source.field("podCertificate");
-    for (field, what) in
-        [("certificateChainPath", "chain"), ("keyPath", "key"), ("credentialBundlePath", "credential bundle")]
-    {
+    for (field, kind) in [
+        ("certificateChainPath", "PodCertificate chain"),
+        ("keyPath", "PodCertificate key"),
+        ("credentialBundlePath", "PodCertificate credential bundle"),
+    ] {
         let path = trimmed(certificate.text(field));
         if !path.is_empty() {
-            files.push(File { path, source: Some(format!("PodCertificate {what}")) });
+            files.push(File { path, source: Some(Source::of(kind)) });
         }
     }
 }
 
-fn paths(items: &[Value], source: Option<String>) -> impl Iterator<Item = File<'_>> {
-    items.iter().map(move |item| File { path: trimmed(item.text("path")), source: source.clone() })
+fn paths<'a>(items: &'a [Value], source: Option<Source<'a>>) -> impl Iterator<Item = File<'a>> {
+    items.iter().map(move |item| File { path: trimmed(item.text("path")), source })
 }
 
 fn trimmed(path: &str) -> &str {
