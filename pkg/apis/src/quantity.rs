@@ -10,7 +10,13 @@ pub fn parse(value: &Value) -> Option<Quantity> {
 
 /// Rewrites the quantities of a resource list such as `limits`.
 pub fn canonical_quantities(owner: &mut Map<String, Value>, name: &str) {
-    let Some(Value::Object(list)) = owner.get_mut(name) else { return };
+    if let Some(Value::Object(list)) = owner.get_mut(name) {
+        canonical_list(list);
+    }
+}
+
+/// Rewrites the quantities of a resource list.
+pub fn canonical_list(list: &mut Map<String, Value>) {
     list.values_mut().for_each(canonicalize);
 }
 

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::CONTAINER_LISTS;
-use crate::quantity::canonical_quantities;
-use crate::tree::{Fill, Tree};
+use crate::quantity::{canonical_list, canonical_quantity};
+use crate::tree::{Fill, Tree, each_of};
 
 type Fields = Map<String, Value>;
 
@@ -17,31 +17,68 @@ pub fn default_pod_template(template: &mut Fields) {
     default_pod_spec(template.sub_or_new("spec"));
 }
 
+/// What a field is set to that is missing.
+type FieldDefault = (&'static str, fn() -> Value);
+
+const OF_SPEC: [FieldDefault; 5] = [
+    ("dnsPolicy", || "ClusterFirst".into()),
+    ("restartPolicy", || "Always".into()),
+    ("schedulerName", || "default-scheduler".into()),
+    ("securityContext", || json!({})),
+    ("terminationGracePeriodSeconds", || 30.into()),
+];
+
+const OF_CONTAINER: [FieldDefault; 3] = [
+    ("resources", || json!({})),
+    ("terminationMessagePath", || "/dev/termination-log".into()),
+    ("terminationMessagePolicy", || "File".into()),
+];
+
+/// The defaults whose fields a walk over an object has not come by, or found null or an empty text.
+struct Missing<const N: usize>([Option<FieldDefault>; N]);
+
+impl<const N: usize> Missing<N> {
+    fn of(defaults: [FieldDefault; N]) -> Self {
+        Self(defaults.map(Some))
+    }
+
+    fn came_by(&mut self, field: &str, value: &Value) {
+        let is_it = |default: &&mut Option<FieldDefault>| default.is_some_and(|(known, _)| known == field);
+        if let Some(default) = self.0.iter_mut().find(is_it)
+            && !value.is_null()
+            && value != ""
+        {
+            *default = None;
+        }
+    }
+
+    fn set(self, fields: &mut Fields) {
+        fields.extend(self.0.into_iter().flatten().map(|(field, value)| (field.to_owned(), value())));
+    }
+}
+
 pub fn default_pod_spec(spec: &mut Fields) {
-    super::gates::drop_disabled(spec);
-    spec.default_text("dnsPolicy", "ClusterFirst");
-    spec.default_text("restartPolicy", "Always");
-    spec.default_text("schedulerName", "default-scheduler");
-    spec.default_value("securityContext", || json!({}));
-    spec.default_value("terminationGracePeriodSeconds", || 30.into());
+    super::gates::drop_of_spec(spec);
     default_service_account(spec);
-    canonical_quantities(spec, "overhead");
-    if let Some(resources) = spec.sub("resources") {
-        default_resources(resources);
+    let mut missing = Missing::of(OF_SPEC);
+    for (field, value) in spec.iter_mut() {
+        missing.came_by(field, value);
+        match (field.as_str(), value) {
+            ("overhead", Value::Object(overhead)) => canonical_list(overhead),
+            ("resources", Value::Object(resources)) => default_resources(resources),
+            ("volumes", volumes) => each_of(volumes, default_volume),
+            (list, containers) if CONTAINER_LISTS.contains(&list) => each_of(containers, default_container),
+            _ => {}
+        }
     }
-    for list in CONTAINER_LISTS {
-        spec.each(list, default_container);
-    }
-    spec.each("volumes", default_volume);
+    missing.set(spec);
 }
 
 /// `serviceAccount` is the old name of `serviceAccountName`; both are always shown.
 fn default_service_account(spec: &mut Fields) {
-    let name = match spec.text("serviceAccountName") {
-        "" => spec.text("serviceAccount").to_owned(),
-        name => name.to_owned(),
-    };
-    if !name.is_empty() && (spec.text("serviceAccount") != name || spec.text("serviceAccountName") != name) {
+    let (old, new) = (spec.text("serviceAccount"), spec.text("serviceAccountName"));
+    if old != new {
+        let name = if new.is_empty() { old } else { new }.to_owned();
         spec.insert("serviceAccount".to_owned(), name.as_str().into());
         spec.insert("serviceAccountName".to_owned(), name.into());
     }
@@ -52,26 +89,31 @@ fn default_container(container: &mut Fields) {
         let policy = pull_policy(container.text("image"));
         container.insert("imagePullPolicy".to_owned(), policy.into());
     }
-    container.default_text("terminationMessagePath", "/dev/termination-log");
-    container.default_text("terminationMessagePolicy", "File");
-    default_resources(container.sub_or_new("resources"));
-    container.each("ports", |port| port.default_text("protocol", "TCP"));
-    container.each("env", |env| {
-        if let Some(from) = env.sub("valueFrom") {
-            default_field_refs(from);
-        }
-    });
-    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        if let Some(probe) = container.sub(probe) {
-            default_probe(probe);
+    let mut missing = Missing::of(OF_CONTAINER);
+    for (field, value) in container.iter_mut() {
+        missing.came_by(field, value);
+        match (field.as_str(), value) {
+            ("resources", Value::Object(resources)) => default_resources(resources),
+            ("ports", ports) => each_of(ports, |port| port.default_text("protocol", "TCP")),
+            ("env", variables) => each_of(variables, default_variable),
+            ("volumeMounts", mounts) => each_of(mounts, super::gates::drop_of_mount),
+            ("livenessProbe" | "readinessProbe" | "startupProbe", Value::Object(probe)) => default_probe(probe),
+            ("lifecycle", Value::Object(lifecycle)) => lifecycle.each_object(default_hook),
+            _ => {}
         }
     }
-    if let Some(lifecycle) = container.sub("lifecycle") {
-        for hook in ["postStart", "preStop"] {
-            if let Some(hook) = lifecycle.sub(hook) {
-                default_handler(hook);
-            }
-        }
+    missing.set(container);
+}
+
+fn default_variable(variable: &mut Fields) {
+    if let Some(from) = variable.sub("valueFrom") {
+        default_field_refs(from);
+    }
+}
+
+fn default_hook(name: &str, hook: &mut Fields) {
+    if matches!(name, "postStart" | "preStop") {
+        default_handler(hook);
     }
 }
 
@@ -88,8 +130,11 @@ fn pull_policy(image: &str) -> &'static str {
 }
 
 pub(crate) fn default_resources(resources: &mut Fields) {
-    canonical_quantities(resources, "limits");
-    canonical_quantities(resources, "requests");
+    resources.each_object(|field, list| {
+        if matches!(field, "limits" | "requests") {
+            canonical_list(list);
+        }
+    });
 }
 
 fn default_field_refs(owner: &mut Fields) {
@@ -98,7 +143,7 @@ fn default_field_refs(owner: &mut Fields) {
     }
     if let Some(field) = owner.sub("resourceFieldRef") {
         field.default_value("divisor", || "0".into());
-        crate::quantity::canonical_quantity(field, "divisor");
+        canonical_quantity(field, "divisor");
     }
 }
 
@@ -120,43 +165,38 @@ fn default_handler(handler: &mut Fields) {
     }
 }
 
-/// Volume sources that have a default file mode.
-const WITH_MODE: [&str; 4] = ["secret", "configMap", "downwardAPI", "projected"];
-
 fn default_volume(volume: &mut Fields) {
     // A volume of which only the name is given is an emptyDir.
     if volume.iter().all(|(key, value)| key == "name" || value.is_null()) {
         volume.insert("emptyDir".to_owned(), json!({}));
     }
-    for source in WITH_MODE {
-        if let Some(source) = volume.sub(source) {
-            source.default_value("defaultMode", || FILE_MODE.into());
+    volume.each_object(|source, fields| {
+        super::gates::drop_of_source(source, fields);
+        default_source(source, fields);
+        default_remote_source(source, fields);
+    });
+}
+
+fn default_source(source: &str, fields: &mut Fields) {
+    if matches!(source, "secret" | "configMap" | "downwardAPI" | "projected") {
+        fields.default_value("defaultMode", || FILE_MODE.into());
+    }
+    match source {
+        "downwardAPI" => fields.each("items", default_field_refs),
+        "projected" => fields.each("sources", default_projection),
+        "emptyDir" => canonical_quantity(fields, "sizeLimit"),
+        "hostPath" => fields.default_value("type", || "".into()),
+        "image" if fields.text("pullPolicy").is_empty() => {
+            let policy = pull_policy(fields.text("reference"));
+            fields.insert("pullPolicy".to_owned(), policy.into());
         }
+        "ephemeral" => {
+            if let Some(spec) = fields.sub("volumeClaimTemplate").and_then(|claim| claim.sub("spec")) {
+                default_claim_spec(spec);
+            }
+        }
+        _ => {}
     }
-    if let Some(downward) = volume.sub("downwardAPI") {
-        downward.each("items", default_field_refs);
-    }
-    if let Some(projected) = volume.sub("projected") {
-        projected.each("sources", default_projection);
-    }
-    if let Some(dir) = volume.sub("emptyDir") {
-        crate::quantity::canonical_quantity(dir, "sizeLimit");
-    }
-    if let Some(path) = volume.sub("hostPath") {
-        path.default_value("type", || "".into());
-    }
-    if let Some(image) = volume.sub("image")
-        && image.text("pullPolicy").is_empty()
-    {
-        let policy = pull_policy(image.text("reference"));
-        image.insert("pullPolicy".to_owned(), policy.into());
-    }
-    if let Some(claim) = volume.sub("ephemeral").and_then(|e| e.sub("volumeClaimTemplate"))
-        && let Some(spec) = claim.sub("spec")
-    {
-        default_claim_spec(spec);
-    }
-    default_remote_volume(volume);
 }
 
 fn default_projection(source: &mut Fields) {
@@ -185,13 +225,15 @@ const REMOTE: &[(&str, &str, &str)] = &[
 ];
 
 pub(crate) fn default_remote_volume(volume: &mut Fields) {
-    for (source, field, value) in REMOTE {
-        if let Some(source) = volume.sub(source) {
-            source.default_text(field, value);
-        }
+    volume.each_object(default_remote_source);
+}
+
+fn default_remote_source(source: &str, fields: &mut Fields) {
+    for (_, field, value) in REMOTE.iter().filter(|(known, _, _)| *known == source) {
+        fields.default_text(field, value);
     }
-    if let Some(disk) = volume.sub("azureDisk") {
-        disk.default_value("readOnly", || false.into());
+    if source == "azureDisk" {
+        fields.default_value("readOnly", || false.into());
     }
 }
 

@@ -33,14 +33,11 @@ fn default_host_port(port: &mut Map<String, Value>) {
 
 /// What is limited and not requested is requested up to the limit.
 fn requests_from_limits(resources: &mut Map<String, Value>) {
-    let limits = match resources.get("limits") {
-        Some(Value::Object(limits)) if !limits.is_empty() => limits.clone(),
-        _ => return,
-    };
-    let requests = resources.sub_or_new("requests");
-    for (name, limit) in limits {
-        requests.entry(name).or_insert(limit);
-    }
+    let Some(Value::Object(limits)) = resources.get("limits") else { return };
+    let requests = resources.field("requests");
+    let missing = limits.iter().filter(|(name, _)| requests.get(name).is_none());
+    let missing: Vec<_> = missing.map(|(name, limit)| (name.clone(), limit.clone())).collect();
+    fill(resources, "requests", missing);
 }
 
 /// What the whole pod asks for where it says only a part of it: huge pages are limited to what the containers are limited
