@@ -5,10 +5,12 @@ use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
 use super::defaults;
+use super::expressions::Rules;
 use super::standard::{Where, standard};
 use crate::tree::Tree;
 
-/// Checks `validation.openAPIV3Schema`; `has_status`: the status is an endpoint of its own; `is_new`: CEL is compiled.
+/// Checks `validation.openAPIV3Schema`; `has_status`: the status is an endpoint of its own; `is_new`: CEL is compiled, if the
+/// schema is structural.
 pub fn validate(errors: &mut ErrorList, at: &Path, validation: &Value, has_status: bool, is_new: bool) {
     let schema = validation.field("openAPIV3Schema");
     if schema.is_null() {
@@ -27,7 +29,10 @@ pub fn validate(errors: &mut ErrorList, at: &Path, validation: &Value, has_statu
     if errors.len() == before {
         defaults::validate(errors, &at, schema, defaults::Place::ROOT);
     }
-    standard(errors, &at, schema, Where::root(is_new));
+    let compile = is_new && errors.len() == before;
+    let mut rules = Rules::default();
+    standard(errors, &mut rules, &at, schema, Where::root(compile));
+    rules.finish(errors, &at);
 }
 
 /// What may stand at the root when `status` is taken out of the schema; upstream's words for the fields, and ours.

@@ -4,7 +4,8 @@
 use apimachinery::field::{Error, ErrorList, Path};
 use serde_json::Value;
 
-use super::expressions;
+use super::expression_types::limit;
+use super::expressions::Rules;
 use super::path::{self, Brackets};
 use super::schema::{EMBEDDED, PRESERVE};
 use crate::tree::Tree;
@@ -19,12 +20,14 @@ pub struct Where {
     no_default: Option<&'static str>,
     /// Expressions are new, and not inside of an alternative.
     compile: bool,
+    /// How often it can be in one object, if limits tell.
+    count: Option<u64>,
 }
 
 impl Where {
     /// `compile`: expressions are new.
     pub const fn root(compile: bool) -> Self {
-        Self { root: true, in_meta: false, no_default: None, compile }
+        Self { root: true, in_meta: false, no_default: None, compile, count: Some(1) }
     }
 }
 
@@ -40,8 +43,9 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 
 const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
 
-/// The rules that hold for every schema, structural or not.
-pub fn standard(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where) {
+/// The rules that hold for every schema, structural or not. Expressions are looked at where all else is right.
+pub fn standard(errors: &mut ErrorList, rules: &mut Rules, at: &Path, schema: &Value, place: Where) {
+    let before = errors.len();
     let kind = schema.text("type");
     if !kind.is_empty() && !TYPES.contains(&kind) {
         errors.push(Error::not_supported(&at.child("type"), kind, TYPES));
@@ -66,7 +70,7 @@ pub fn standard(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where)
         let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
         errors.push(Error::forbidden(&at.child("uniqueItems"), why));
     }
-    inner(errors, at, schema, place);
+    inner(errors, rules, at, schema, place);
     if schema.field(PRESERVE) == &Value::Bool(false) {
         errors.push(Error::invalid(&at.child(PRESERVE), false, "must be true or undefined"));
     }
@@ -76,15 +80,16 @@ pub fn standard(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where)
     for (i, rule) in schema.list("x-kubernetes-validations").iter().enumerate() {
         validation_rule(errors, &at.child("x-kubernetes-validations").index(i), schema, rule);
     }
-    if place.compile {
+    if place.compile && errors.len() == before {
         let is_resource = place.root || schema.flag(EMBEDDED);
-        expressions::rules(errors, &at.child("x-kubernetes-validations"), schema, is_resource);
+        rules.check(&at.child("x-kubernetes-validations"), schema, is_resource, place.count);
     }
 }
 
 /// The schemas inside `schema`.
-fn inner(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where) {
-    let below = Where { root: false, ..place };
+fn inner(errors: &mut ErrorList, rules: &mut Rules, at: &Path, schema: &Value, place: Where) {
+    let count = place.count.zip(parts(schema)).map(|(count, parts)| count.saturating_mul(parts));
+    let below = Where { root: false, count, ..place };
     let additional = schema.field("additionalProperties");
     let restricts = !additional.is_null() && *additional != true;
     if restricts && schema.entries("properties").next().is_some() {
@@ -94,7 +99,7 @@ fn inner(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where) {
     if additional.is_object() {
         let reason = "inside additionalProperties applying to object metadata";
         let below = if place.in_meta { Where { no_default: Some(reason), ..below } } else { below };
-        standard(errors, &at.child("additionalProperties"), additional, below);
+        standard(errors, rules, &at.child("additionalProperties"), additional, below);
     }
     for (name, property) in schema.entries("properties") {
         let mut below = below;
@@ -110,19 +115,28 @@ fn inner(errors: &mut ErrorList, at: &Path, schema: &Value, place: Where) {
                 below.no_default = Some(reason);
             }
         }
-        standard(errors, &at.child("properties").key(name), property, below);
+        standard(errors, rules, &at.child("properties").key(name), property, below);
     }
     let alternative = Where { compile: false, ..below };
     if schema.has("not") {
-        standard(errors, &at.child("not"), schema.field("not"), alternative);
+        standard(errors, rules, &at.child("not"), schema.field("not"), alternative);
     }
     for junctor in ["allOf", "oneOf", "anyOf"] {
         for (i, nested) in schema.list(junctor).iter().enumerate() {
-            standard(errors, &at.child(junctor).index(i), nested, alternative);
+            standard(errors, rules, &at.child(junctor).index(i), nested, alternative);
         }
     }
     if schema.field("items").is_object() {
-        standard(errors, &at.child("items"), schema.field("items"), below);
+        standard(errors, rules, &at.child("items"), schema.field("items"), below);
+    }
+}
+
+/// How often each part of a list, a map or an object can be in it, if a limit tells.
+fn parts(schema: &Value) -> Option<u64> {
+    match schema.text("type") {
+        "object" if schema.has("additionalProperties") => limit(schema, "maxProperties"),
+        "array" => limit(schema, "maxItems"),
+        _ => Some(1),
     }
 }
 

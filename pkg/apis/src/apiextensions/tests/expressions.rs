@@ -79,7 +79,7 @@ fn the_root_has_names_and_kind() {
 #[test]
 fn messages_are_texts() {
     for (message, why) in [
-        ("'not ' + string(self.size)", None),
+        ("'not %d'.format([self.size])", None),
         ("self.name", None),
         ("self.size", Some("messageExpression must evaluate to a string")),
         ("self.z", Some("messageExpression compilation failed: ERROR: <input>:1:5: undefined field 'z'")),

@@ -1,3 +1,4 @@
+mod costs;
 mod defaults;
 mod expressions;
 mod schemas;
