@@ -4,7 +4,8 @@
 //! the number of watchers; each watcher has only a position. A queue holds nothing that the ring does not hold, so
 //! watchers cost no memory however slow they are, and one whose position left the ring is told so.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -28,10 +29,53 @@ pub enum WatchEnd {
 /// All groups, by prefix.
 #[derive(Default)]
 pub(crate) struct Feed {
-    groups: Mutex<HashMap<Bytes, Arc<Group>>>,
+    groups: Mutex<Groups>,
     /// So that a store without watchers does not even look.
     group_count: AtomicUsize,
     next_id: AtomicU64,
+}
+
+#[derive(Default)]
+struct Groups {
+    by_prefix: HashMap<Bytes, Arc<Group>>,
+    /// How many prefixes have a length. Most of a key's prefixes have one that no group's has, and are not even hashed.
+    lengths: BTreeMap<usize, usize>,
+}
+
+impl Groups {
+    /// Those who are told of changes of `key`.
+    fn of<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a Arc<Group>> {
+        let possible = prefixes(key).filter(|prefix| self.lengths.contains_key(&prefix.len()));
+        possible.filter_map(|prefix| self.by_prefix.get(prefix))
+    }
+
+    /// The group of `prefix`, made by `make` if there is none.
+    fn get_or_make(&mut self, prefix: Bytes, make: impl FnOnce(Bytes) -> Group) -> Arc<Group> {
+        match self.by_prefix.entry(prefix) {
+            Entry::Occupied(group) => group.get().clone(),
+            Entry::Vacant(slot) => {
+                let prefix = slot.key().clone();
+                *self.lengths.entry(prefix.len()).or_default() += 1;
+                slot.insert(Arc::new(make(prefix))).clone()
+            }
+        }
+    }
+
+    fn remove(&mut self, group: &Arc<Group>) {
+        let Entry::Occupied(there) = self.by_prefix.entry(group.prefix.clone()) else { return };
+        // Another may have been made after all ended.
+        if !Arc::ptr_eq(there.get(), group) {
+            return;
+        }
+        there.remove();
+        let length = group.prefix.len();
+        if let Some(count) = self.lengths.get_mut(&length) {
+            *count -= 1;
+            if *count == 0 {
+                self.lengths.remove(&length);
+            }
+        }
+    }
 }
 
 struct Group {
@@ -74,12 +118,10 @@ impl Feed {
             return;
         }
         let groups = self.groups.lock();
-        for prefix in prefixes(event.key()) {
-            if let Some(group) = groups.get(prefix) {
-                let mut state = group.state.lock();
-                state.queue.push_back(event.clone());
-                wake.extend(state.waiting.drain().map(|(_, waker)| waker));
-            }
+        for group in groups.of(event.key()) {
+            let mut state = group.state.lock();
+            state.queue.push_back(event.clone());
+            wake.extend(state.waiting.drain().map(|(_, waker)| waker));
         }
     }
 
@@ -89,13 +131,11 @@ impl Feed {
             return;
         }
         let groups = self.groups.lock();
-        for prefix in prefixes(event.key()) {
-            if let Some(group) = groups.get(prefix) {
-                let mut state = group.state.lock();
-                while state.queue.front().is_some_and(|front| front.revision() <= event.revision()) {
-                    state.queue.pop_front();
-                    state.front += 1;
-                }
+        for group in groups.of(event.key()) {
+            let mut state = group.state.lock();
+            while state.queue.front().is_some_and(|front| front.revision() <= event.revision()) {
+                state.queue.pop_front();
+                state.front += 1;
             }
         }
     }
@@ -104,7 +144,7 @@ impl Feed {
     pub(crate) fn end_all(&self, end: WatchEnd) {
         let groups = std::mem::take(&mut *self.groups.lock());
         self.group_count.store(0, Ordering::Relaxed);
-        for group in groups.into_values() {
+        for group in groups.by_prefix.into_values() {
             let mut state = group.state.lock();
             state.end = Some(end);
             let waiting = std::mem::take(&mut state.waiting);
@@ -114,13 +154,13 @@ impl Feed {
     }
 
     pub(crate) fn watchers(&self) -> usize {
-        self.groups.lock().values().map(|group| group.state.lock().watchers).sum()
+        self.groups.lock().by_prefix.values().map(|group| group.state.lock().watchers).sum()
     }
 
     /// Joins the group of `prefix`. The caller keeps changes out meanwhile and has checked `from` against the ring.
     pub(crate) fn join(&self, store: Arc<Store>, prefix: Bytes, from: Revision, current: Revision) -> Watcher {
         let mut groups = self.groups.lock();
-        let group = groups.entry(prefix).or_insert_with_key(|prefix| {
+        let group = groups.get_or_make(prefix, |prefix| {
             let state = GroupState {
                 since: current,
                 front: 0,
@@ -129,10 +169,9 @@ impl Feed {
                 waiting: HashMap::new(),
                 end: None,
             };
-            Arc::new(Group { prefix: prefix.clone(), state: Mutex::new(state) })
+            Group { prefix, state: Mutex::new(state) }
         });
-        let group = group.clone();
-        self.group_count.store(groups.len(), Ordering::Relaxed);
+        self.group_count.store(groups.by_prefix.len(), Ordering::Relaxed);
         let mut state = group.state.lock();
         state.watchers += 1;
         // Not before it is counted: the last of the others may leave now, and a group without watchers goes.
@@ -156,9 +195,9 @@ impl Feed {
         state.watchers -= 1;
         let last = state.watchers == 0;
         drop(state);
-        if last && groups.get(&group.prefix).is_some_and(|there| Arc::ptr_eq(there, group)) {
-            groups.remove(&group.prefix);
-            self.group_count.store(groups.len(), Ordering::Relaxed);
+        if last {
+            groups.remove(group);
+            self.group_count.store(groups.by_prefix.len(), Ordering::Relaxed);
         }
     }
 }
@@ -272,80 +311,5 @@ impl Drop for Watcher {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // A failed expectation is what a test is for.
-mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::time::Instant;
-
-    use super::*;
-    use crate::store::Limits;
-    use crate::{Operation, Transaction};
-
-    const ROUNDS: u32 = 40_000;
-
-    /// Whoever comes while the last of the others goes is in the group that changes are published to.
-    #[test]
-    fn a_watcher_that_joins_while_the_last_one_leaves_sees_everything() {
-        let store = Store::new(Limits::default());
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let come_and_go = || {
-                while !done.load(Ordering::Relaxed) {
-                    drop(store.watch(b"/a/", store.revision().get()).unwrap());
-                }
-            };
-            (0..3).for_each(|_| drop(scope.spawn(come_and_go)));
-            for round in 0..ROUNDS {
-                let mut watcher = store.watch(b"/a/", store.revision().get()).unwrap();
-                let key = Bytes::from_static(b"/a/b");
-                let put = Operation::Put { key, body: Bytes::new(), stamp_at: 0, attributes: Bytes::new() };
-                let put = Transaction { preconditions: Vec::new(), operations: vec![put] };
-                store.apply(&put, Instant::now());
-                let mut seen = VecDeque::new();
-                let polled = watcher.poll(&mut Context::from_waker(Waker::noop()), 8, &mut seen);
-                let missed = polled.is_pending();
-                done.store(missed || round == ROUNDS - 1, Ordering::Relaxed);
-                assert!(!missed, "round {round}");
-            }
-        });
-    }
-
-    #[test]
-    fn a_watcher_that_fell_behind_or_is_over_does_not_say_how_far_it_is() {
-        let store = Store::new(Limits { ring_bytes_max: 1000, ..Limits::default() });
-        let put = |key: &'static [u8]| {
-            let put = Operation::Put {
-                key: Bytes::from_static(key),
-                body: Bytes::new(),
-                stamp_at: 0,
-                attributes: Bytes::new(),
-            };
-            store.apply(&Transaction { preconditions: Vec::new(), operations: vec![put] }, Instant::now());
-        };
-        let poll =
-            |watcher: &mut Watcher| watcher.poll(&mut Context::from_waker(Waker::noop()), 8, &mut VecDeque::new());
-        let watch = || store.watch(b"/a/", store.revision().get()).unwrap();
-        let mut behind = watch();
-        assert!(poll(&mut behind).is_pending());
-        // It has seen all so far. What comes now leaves the ring before it looks again.
-        put(b"/a/b");
-        (0..100).for_each(|_| put(b"/c/d"));
-        assert_eq!(behind.progress(), None);
-        assert_eq!(poll(&mut behind), Poll::Ready(Err(WatchEnd::Lagged)));
-        let over = watch();
-        assert_eq!(over.progress(), Some(store.revision()));
-        store.feed().end_all(WatchEnd::Closed);
-        put(b"/a/b");
-        assert_eq!(over.progress(), None);
-    }
-
-    #[test]
-    fn a_key_concerns_its_parents_and_itself() {
-        let all: Vec<_> = prefixes(b"/a/b/c").collect();
-        assert_eq!(all, [&b"/"[..], b"/a/", b"/a/b/", b"/a/b/c"]);
-        for prefix in all {
-            assert!(concerns(prefix, b"/a/b/c"));
-        }
-        assert!(!concerns(b"/a/b", b"/a/b/c"));
-        assert!(!concerns(b"/a/b/c", b"/a/b/cd"));
-    }
-}
+#[path = "feed_tests.rs"]
+mod tests;

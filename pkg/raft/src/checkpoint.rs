@@ -151,10 +151,10 @@ impl Checkpoint {
             let mut buffer = Vec::new();
             commit(&mut transaction, Some((meta, state)), |table| {
                 // In order of keys: pages next to each other are touched once.
-                let mut keys: Vec<_> = changes.keys().collect();
-                keys.sort_unstable();
-                for key in keys {
-                    match &changes[key] {
+                let mut changes: Vec<_> = changes.iter().collect();
+                changes.sort_unstable_by_key(|(key, _)| *key);
+                for (key, change) in changes {
+                    match change {
                         Some(record) => insert(table, record, &mut buffer)?,
                         None => {
                             table.remove(&**key)?;
