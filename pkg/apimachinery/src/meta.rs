@@ -67,10 +67,21 @@ impl ObjectExt for Value {
         self.get("metadata").and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or("")
     }
     fn metadata_mut(&mut self) -> &mut Map<String, Value> {
-        object_mut(object_mut(self).entry("metadata").or_insert(Value::Null))
+        let object = object_mut(self);
+        // It nearly always is there, and asking for an entry costs a key of its own.
+        if !object.contains_key("metadata") {
+            object.insert("metadata".to_owned(), Value::Null);
+        }
+        object_mut(&mut object["metadata"])
     }
     fn at(&self, path: &str) -> Option<&Value> {
-        path.split('/').try_fold(self, |value, field| value.get(field))
+        // Paths are short: to look at each byte is cheaper than a search that is made for long texts.
+        let (mut value, mut rest) = (self, path);
+        while let Some(end) = rest.bytes().position(|byte| byte == b'/') {
+            value = value.get(&rest[..end])?;
+            rest = &rest[end + 1..];
+        }
+        value.get(rest)
     }
 }
 

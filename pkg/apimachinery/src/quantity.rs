@@ -1,5 +1,6 @@
 //! `resource.Quantity`: fixed-point numbers with decimal, binary or exponent suffixes, kept exactly in nano units.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::{Add, AddAssign, Mul, Neg, Sub, SubAssign};
@@ -56,7 +57,10 @@ impl Quantity {
 
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         let (negative, digits, fraction, suffix) = split(text)?;
-        let (base, exponent, format) = interpret(suffix).ok_or(QuantityError::Suffix)?;
+        let (base, exponent, format) = interpret(suffix).ok_or_else(|| fault(digits, fraction, suffix))?;
+        if digits.is_empty() && fraction.is_empty() {
+            return Err(QuantityError::Numeric);
+        }
         let nanos = scale(digits, fraction, base, exponent)?;
         Ok(Self { nanos: if negative { -nanos } else { nanos }, format })
     }
@@ -132,21 +136,35 @@ fn split(text: &str) -> Result<(bool, &str, &str, &str), QuantityError> {
         Some(b'+') => (false, &text[1..]),
         Some(_) => (false, text),
     };
-    let end = |s: &str| s.find(|c: char| !c.is_ascii_digit()).unwrap_or(s.len());
+    let end = |s: &str| s.bytes().position(|c| !c.is_ascii_digit()).unwrap_or(s.len());
     let (digits, rest) = rest.split_at(end(rest));
     let (fraction, suffix) = match rest.strip_prefix('.') {
         Some(after) => after.split_at(end(after)),
         None => ("", rest),
     };
+    Ok((negative, digits, fraction, suffix))
+}
+
+/// What is wrong with a text whose suffix means nothing.
+fn fault(digits: &str, fraction: &str, suffix: &str) -> QuantityError {
     let letters = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
     let exponent = letters.strip_prefix(['+', '-']).unwrap_or(letters);
     if !exponent.bytes().all(|c| c.is_ascii_digit()) {
-        return Err(QuantityError::Format);
+        QuantityError::Format
+    } else if digits.is_empty() && fraction.is_empty() {
+        QuantityError::Numeric
+    } else {
+        QuantityError::Suffix
     }
-    if digits.is_empty() && fraction.is_empty() {
-        return Err(QuantityError::Numeric);
+}
+
+/// The number that `digits` say, 0 if there are none; `None` if it is out of range.
+fn number(digits: &str) -> Option<i128> {
+    if digits.len() > DIGITS_PRECISE as usize {
+        return digits.parse().ok();
     }
-    Ok((negative, digits, fraction, suffix))
+    // Nearly all are short, and then this is several times cheaper.
+    Some(digits.bytes().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')).into())
 }
 
 /// Base, exponent and format of a suffix.
@@ -189,7 +207,7 @@ fn scale(digits: &str, fraction: &str, base: u32, exponent: i32) -> Result<i128,
     }
     // The number is `digits.fraction` times ten to the power `shift`, in nanos.
     let shift = exponent + 9 - i32::try_from(fraction.len()).map_err(|_| QuantityError::Numeric)?;
-    let all = format!("{digits}{fraction}");
+    let all = if fraction.is_empty() { Cow::Borrowed(digits) } else { Cow::Owned(format!("{digits}{fraction}")) };
     let all = all.trim_start_matches('0');
     let length = i32::try_from(all.len()).map_err(|_| QuantityError::Numeric)?;
     let max = if length > DIGITS_PRECISE { MAX } else { MAX_DECIMAL };
@@ -201,10 +219,7 @@ fn scale(digits: &str, fraction: &str, base: u32, exponent: i32) -> Result<i128,
     }
     let kept = if shift < 0 { (length + shift) as usize } else { all.len() };
     let (head, tail) = all.split_at(kept);
-    let mut nanos: i128 = head.parse().map_err(|_| QuantityError::Numeric)?;
-    for _ in 0..shift.max(0) {
-        nanos *= 10;
-    }
+    let mut nanos = number(head).ok_or(QuantityError::Numeric)? * 10_i128.pow(shift.max(0).unsigned_abs());
     if tail.bytes().any(|c| c != b'0') {
         nanos += 1;
     }
@@ -212,14 +227,14 @@ fn scale(digits: &str, fraction: &str, base: u32, exponent: i32) -> Result<i128,
 }
 
 fn scale_binary(digits: &str, fraction: &str, exponent: i32) -> i128 {
-    let Ok(whole) = (if digits.is_empty() { Ok(0) } else { digits.parse::<i128>() }) else { return MAX };
+    let Some(whole) = number(digits) else { return MAX };
     let factor = 1i128 << exponent;
     let Some(mut nanos) = whole.checked_mul(factor).filter(|v| *v <= MAX / NANO).map(|v| v * NANO) else { return MAX };
     // Up to 18 digits of fraction are exact, more than any real quantity has; what is below is rounded up.
     let kept = &fraction[..fraction.len().min(18)];
     if !kept.is_empty() {
         let divisor = 10i128.pow(kept.len() as u32);
-        let numerator = kept.parse::<i128>().unwrap_or(0);
+        let numerator = number(kept).unwrap_or(0);
         // numerator < 10^18 and factor * NANO < 2^90: split the product to stay in range.
         let product = numerator * factor;
         let (quotient, rest) = (product / divisor, product % divisor);
