@@ -1,7 +1,7 @@
 //! The rules for `metadata` that hold for every kind.
 
 use apimachinery::field::{Error, ErrorList, Path};
-use apimachinery::meta::{ANNOTATIONS_SIZE_MAX, ObjectExt as _};
+use apimachinery::meta::ObjectExt as _;
 use apimachinery::validation;
 use apimachinery::{ApiError, ApiResult};
 use apis::check;
@@ -92,25 +92,17 @@ pub fn dedup_owners(call: &Call<'_>, object: &mut Value, seen: Seen) {
     ));
 }
 
-/// Removes empty maps and lists, which Go's encoding would leave out.
+/// Removes empty maps, lists and texts, which Go's encoding would leave out.
 pub fn tidy(object: &mut Value) {
-    let metadata = object.metadata_mut();
-    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
-        let empty = metadata.get(field).is_some_and(|value| match value {
-            Value::Object(map) => map.is_empty(),
-            Value::Array(list) => list.is_empty(),
-            Value::Null => true,
-            _ => false,
-        });
-        if empty {
-            metadata.remove(field);
-        }
-    }
-    for field in ["generateName", "namespace", "resourceVersion", "selfLink"] {
-        if metadata.get(field).and_then(Value::as_str) == Some("") {
-            metadata.remove(field);
-        }
-    }
+    object.metadata_mut().retain(|field, value| match field.as_str() {
+        "labels" | "annotations" | "finalizers" | "ownerReferences" => match value {
+            Value::Object(map) => !map.is_empty(),
+            Value::Array(list) => !list.is_empty(),
+            value => !value.is_null(),
+        },
+        "generateName" | "namespace" | "resourceVersion" | "selfLink" => value != "",
+        _ => true,
+    });
 }
 
 /// What an update says about fields of the server is not heard, or (where it may be left out, but not be otherwise) left to
@@ -159,10 +151,19 @@ pub fn validate(resource: &Resource, object: &Value) -> ErrorList {
         let why = "must be greater than or equal to 0";
         errors.push(Error::invalid(&path.child("generation"), object.generation(), why));
     }
-    validate_labels(object, &path.child("labels"), &mut errors);
-    validate_annotations(object, &path.child("annotations"), &mut errors);
-    validate_owners(object, &path.child("ownerReferences"), &mut errors);
-    validate_finalizers(object, &path.child("finalizers"), &mut errors);
+    let metadata = object.get("metadata").unwrap_or(&Value::Null);
+    if let Some(labels) = metadata.get("labels") {
+        check::labels(&mut errors, &path.child("labels"), labels);
+    }
+    if let Some(annotations) = metadata.get("annotations") {
+        check::annotations(&mut errors, &path.child("annotations"), annotations);
+    }
+    if metadata.get("ownerReferences").is_some() {
+        validate_owners(object, &path.child("ownerReferences"), &mut errors);
+    }
+    if metadata.get("finalizers").is_some() {
+        validate_finalizers(object, &path.child("finalizers"), &mut errors);
+    }
     errors
 }
 
@@ -209,27 +210,6 @@ fn validate_names(resource: &Resource, object: &Value, path: &Path, errors: &mut
     }
     let texts = check(name, false);
     errors.extend(texts.into_iter().map(|why| Error::invalid(&path.child("name"), name, why)));
-}
-
-fn validate_labels(object: &Value, path: &Path, errors: &mut ErrorList) {
-    for (key, value) in object.labels().into_iter().flatten() {
-        errors.extend(validation::is_qualified_name(key).into_iter().map(|why| Error::invalid(path, &**key, why)));
-        let text = value.as_str().unwrap_or("");
-        errors.extend(validation::is_valid_label_value(text).into_iter().map(|why| Error::invalid(path, text, why)));
-    }
-}
-
-fn validate_annotations(object: &Value, path: &Path, errors: &mut ErrorList) {
-    let mut size = 0;
-    for (key, value) in object.annotations().into_iter().flatten() {
-        // The rule is on the lower-case form: annotations are older than it.
-        let texts = validation::is_qualified_name(&key.to_lowercase());
-        errors.extend(texts.into_iter().map(|why| Error::invalid(path, &**key, why)));
-        size += key.len() + value.as_str().map_or(0, str::len);
-    }
-    if size > ANNOTATIONS_SIZE_MAX {
-        errors.push(Error::too_long(path, ANNOTATIONS_SIZE_MAX));
-    }
 }
 
 fn validate_finalizers(object: &Value, path: &Path, errors: &mut ErrorList) {

@@ -204,6 +204,6 @@ pub fn warnings(volume: &Object, _old: Option<&Object>) -> Vec<String> {
     }
     let terms = spec.field("nodeAffinity").field("required").list("nodeSelectorTerms");
     node_terms(&mut warnings, &at.child("nodeAffinity").child("required").child("nodeSelectorTerms"), terms);
-    source_warnings(&mut warnings, &at, spec);
+    source_warnings(&mut warnings, || at.clone(), spec);
     warnings
 }

@@ -23,11 +23,11 @@ const OLD_SOURCES: &[(&str, &str, &str)] = &[
 
 pub fn warnings(warnings: &mut Vec<String>, spec_at: &Path, volumes: &[Value]) {
     for (i, volume) in volumes.iter().enumerate() {
-        let at = spec_at.child("volumes").index(i);
-        source_warnings(warnings, &at, volume);
+        let at = || spec_at.child("volumes").index(i);
+        source_warnings(warnings, at, volume);
         if volume.has("ephemeral") {
             let template = volume.field("ephemeral").field("volumeClaimTemplate");
-            let at = at.child("ephemeral").child("volumeClaimTemplate").child("spec");
+            let at = at().child("ephemeral").child("volumeClaimTemplate").child("spec");
             claim::spec_warnings(warnings, &at, template.field("spec"));
         }
     }
@@ -37,9 +37,13 @@ pub fn warnings(warnings: &mut Vec<String>, spec_at: &Path, volumes: &[Value]) {
 }
 
 /// Sources of a volume at `at` that are on their way out.
-pub fn source_warnings(warnings: &mut Vec<String>, at: &Path, volume: &Value) {
+pub fn source_warnings(warnings: &mut Vec<String>, at: impl Fn() -> Path, volume: &Value) {
+    let is_old = |source: &String| OLD_SOURCES.iter().any(|(field, _, _)| field == source);
+    if !volume.as_object().is_some_and(|sources| sources.keys().any(is_old)) {
+        return;
+    }
     for (_, name, text) in OLD_SOURCES.iter().filter(|(field, _, _)| volume.has(field)) {
-        warnings.push(format!("{}: {text}", at.child(name)));
+        warnings.push(format!("{}: {text}", at().child(name)));
     }
 }
 
