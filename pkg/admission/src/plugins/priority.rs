@@ -33,7 +33,7 @@ impl Priority {
         let class = if name.is_empty() {
             let class = self.default_class();
             if let Some(class) = &class {
-                pod["spec"]["priorityClassName"] = class.name().into();
+                map_mut(pod, "spec").insert("priorityClassName".to_owned(), class.name().into());
             }
             class
         } else {

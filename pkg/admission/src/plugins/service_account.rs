@@ -53,12 +53,10 @@ impl Plugin for ServiceAccount {
         if automounts(&account, pod) {
             mount_token(pod);
         }
-        if pod.array_at("spec/imagePullSecrets").is_empty() {
-            let secrets = account.array_at("imagePullSecrets").iter();
-            let secrets: Vec<Value> = secrets.map(|s| json!({ "name": s.str_at("name") })).collect();
-            if !secrets.is_empty() {
-                pod["spec"]["imagePullSecrets"] = secrets.into();
-            }
+        let secrets = account.array_at("imagePullSecrets");
+        if !secrets.is_empty() && pod.array_at("spec/imagePullSecrets").is_empty() {
+            let secrets: Vec<Value> = secrets.iter().map(|s| json!({ "name": s.str_at("name") })).collect();
+            map_mut(pod, "spec").insert("imagePullSecrets".to_owned(), secrets.into());
         }
         Ok(())
     }
