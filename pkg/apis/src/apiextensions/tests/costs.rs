@@ -9,7 +9,7 @@ use super::{definition, definitions};
 use crate::testing::update_errors;
 
 /// What a rule about data of this schema costs at most.
-fn cost(schema: &Value, rule: &str) -> u64 {
+pub fn cost(schema: &Value, rule: &str) -> u64 {
     let mut environment = kubernetes::schema();
     let declared = declare(&mut environment, "self", schema, false).expect("data that has a type");
     environment.set_shape(declared.shape);
@@ -18,7 +18,7 @@ fn cost(schema: &Value, rule: &str) -> u64 {
     environment.estimate(rule).expect("a rule that compiles").cost.max
 }
 
-fn of(kind: &str) -> Value {
+pub fn of(kind: &str) -> Value {
     match kind {
         "int-or-string" => json!({ "x-kubernetes-int-or-string": true }),
         "duration" | "date" | "date-time" | "byte" => json!({ "type": "string", "format": kind }),
@@ -26,16 +26,16 @@ fn of(kind: &str) -> Value {
     }
 }
 
-fn list(items: &Value) -> Value {
+pub fn list(items: &Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
-fn map(values: &Value) -> Value {
+pub fn map(values: &Value) -> Value {
     json!({ "type": "object", "additionalProperties": values })
 }
 
 /// The schema with a limit of its own kind.
-fn limited(mut schema: Value, most: u64) -> Value {
+pub fn limited(mut schema: Value, most: u64) -> Value {
     let field = match schema["type"].as_str() {
         Some("array") => "maxItems",
         Some("object") => "maxProperties",

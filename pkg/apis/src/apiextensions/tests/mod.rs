@@ -1,5 +1,6 @@
 mod costs;
 mod defaults;
+mod estimates;
 mod expressions;
 mod schemas;
 
