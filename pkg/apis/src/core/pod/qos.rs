@@ -1,7 +1,5 @@
 //! The quality-of-service class of a pod, from its requests and limits of cpu and memory.
 
-use std::collections::BTreeMap;
-
 use apimachinery::Object;
 use apimachinery::quantity::Quantity;
 use serde_json::Value;
@@ -24,31 +22,27 @@ pub fn class(pod: &Object) -> &'static str {
     sums.class()
 }
 
+/// Amounts of what is counted; zero is the same as none.
+type Amounts = [Quantity; COUNTED.len()];
+
 #[derive(Default)]
-struct Sums<'a> {
-    requests: BTreeMap<&'a str, Quantity>,
-    limits: BTreeMap<&'a str, Quantity>,
+struct Sums {
+    requests: Amounts,
+    limits: Amounts,
     /// Every container limits both cpu and memory.
     every_limit: bool,
 }
 
-impl<'a> Sums<'a> {
-    fn add(&mut self, resources: &'a Value) {
-        for (name, value) in positive(resources, "requests") {
-            let sum = self.requests.entry(name).or_default();
-            *sum += value;
-        }
-        let mut limited = 0;
-        for (name, value) in positive(resources, "limits") {
-            limited += 1;
-            let sum = self.limits.entry(name).or_default();
-            *sum += value;
-        }
-        self.every_limit &= limited == COUNTED.len();
+impl Sums {
+    fn add(&mut self, resources: &Value) {
+        let (requests, limits) = (positive(resources, "requests"), positive(resources, "limits"));
+        self.requests.iter_mut().zip(requests).for_each(|(sum, amount)| *sum += amount);
+        self.limits.iter_mut().zip(limits).for_each(|(sum, amount)| *sum += amount);
+        self.every_limit &= !limits.contains(&Quantity::ZERO);
     }
 
     fn class(&self) -> &'static str {
-        if self.requests.is_empty() && self.limits.is_empty() {
+        if self.requests.iter().chain(&self.limits).all(Quantity::is_zero) {
             "BestEffort"
         } else if self.every_limit && self.requests == self.limits {
             "Guaranteed"
@@ -58,8 +52,8 @@ impl<'a> Sums<'a> {
     }
 }
 
-fn positive<'a>(resources: &'a Value, list: &str) -> impl Iterator<Item = (&'a str, Quantity)> {
-    let counted = resources.entries(list).filter(|(name, _)| COUNTED.contains(name));
-    let amounts = counted.filter_map(|(name, value)| Some((name, quantity::parse(value)?)));
-    amounts.filter(|(_, amount)| *amount > Quantity::ZERO)
+fn positive(resources: &Value, list: &str) -> Amounts {
+    let amounts = resources.field(list);
+    let one = |name| quantity::parse(amounts.field(name)).filter(|amount| !amount.is_negative());
+    COUNTED.map(|name| one(name).unwrap_or_default())
 }
