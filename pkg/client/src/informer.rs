@@ -1,8 +1,8 @@
 //! Shared informers: one list and watch for each kind and scope in a process, read by any number of loops.
 //!
-//! Guarantees: a store never goes back in time; after [`Informer::synced`] it holds a complete list; each subscriber
-//! sees every object's last state, deletions included, across reconnects and relists. What a store holds may be older
-//! than what the server has: loops re-check live before they do what cannot be undone.
+//! Guarantees: a store never goes back in time; after [`Informer::synced`] it holds a complete list; each subscriber and
+//! handler sees every object's last state, deletions included, across reconnects and relists. What a store holds may be
+//! older than what the server has: loops re-check live before they do what cannot be undone.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::cached::{Cached, Scope, Source};
 use crate::reflector;
-use crate::store::{Core, Store, Subscription};
+use crate::store::{Change, Core, Handler, Store, Subscription};
 
 /// Ends the reflector when the last handle is dropped.
 struct Running(Shutdown);
@@ -64,7 +64,13 @@ impl Informers {
         let core = Arc::new(Core::new(id.1.path.clone()));
         let shared = Arc::new(Shared { core: core.clone(), running: Running(stop.clone()) });
         let (client, source) = (self.client.clone(), id.1.clone());
-        self.shutdown.spawn(async move { reflector::run(client, source, core, stop).await });
+        self.shutdown.spawn(async move {
+            tokio::select! {
+                biased;
+                () = reflector::run(client, source, core.clone(), stop) => {}
+                () = core.greet() => {}
+            }
+        });
         running.retain(|_, shared| shared.strong_count() > 0);
         let weak: Weak<dyn Any + Send + Sync> = Arc::downgrade(&(shared.clone() as Arc<dyn Any + Send + Sync>));
         running.insert(id, weak);
@@ -104,5 +110,18 @@ impl<T: Cached> Informer<T> {
     /// From now on, every change; first the current contents as additions.
     pub fn subscribe(&self) -> Subscription<T> {
         Subscription::new(self.shared.core.subscribe(), self.shared.clone())
+    }
+
+    /// Calls `function` with every change from now on, until the handler is dropped; first with the current contents as
+    /// additions. Calls are made in the reflector's task, one after the other in the order of events, without a queue and a
+    /// task for each of them, and with no lock held: `function` may read stores (this one is never older than what it is
+    /// told) and start handlers. It is for loops that only note what happened; whoever waits or works subscribes.
+    ///
+    /// A panic ends the handler alone, and is found by [`Handler::panics`].
+    #[must_use]
+    pub fn handle(&self, function: impl FnMut(&Change<T>) + Send + 'static) -> Handler<T> {
+        let handler = Handler::new(function, self.shared.clone());
+        self.shared.core.register(handler.callee());
+        handler
     }
 }

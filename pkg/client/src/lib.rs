@@ -32,4 +32,4 @@ pub use kube::Client;
 pub use queue::WorkQueue;
 pub use recorder::{EventType, ObjectReference, Recorder};
 pub use servers::Servers;
-pub use store::{Change, Index, Store, Subscription};
+pub use store::{Change, Handler, Index, Store, Subscription};

@@ -7,6 +7,7 @@
 
 mod event;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,7 +19,7 @@ use kube::client::Body;
 use rand::Rng as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::event::Event;
 use crate::cached::Source;
@@ -171,14 +172,19 @@ async fn list_paged<T: DeserializeOwned>(
         }
         let body = send(client, source.list_accept(), &source.uri(&query)).await?;
         let bytes = body.collect().await.map_err(|e| Failure::Body(e.to_string()))?.to_bytes();
-        let page: List<T> =
-            serde_json::from_slice(&bytes).map_err(|source| Failure::Parse { what: "a list", source })?;
+        let page: List<T> = parse("a list", &bytes)?;
         objects.extend(page.items.unwrap_or_default());
         match page.metadata.next {
             Some(token) if !token.is_empty() => next = token,
             _ => return Ok((objects, page.metadata.resource_version)),
         }
     }
+}
+
+/// Checks the encoding once for the whole text instead of for each string in it.
+fn parse<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Failure> {
+    let text = std::str::from_utf8(bytes).map_err(serde::de::Error::custom);
+    text.and_then(serde_json::from_str).map_err(|source| Failure::Parse { what, source })
 }
 
 /// Sends a GET and hands back the body of a good answer.
@@ -232,12 +238,20 @@ async fn watch<T: DeserializeOwned>(
     let uri = source.uri(&query);
     let open = send(client, &source.accept, &uri);
     let mut body = timeout_at(deadline, open).await.map_err(|_| Failure::Silent)??;
+    let mut over = pin!(sleep_until(deadline));
     let mut lines = Lines::default();
     loop {
         while let Some(line) = lines.next()? {
             apply(&line, revision, sink)?;
+            // A server in this process is polled here, too, and may always have more.
+            tokio::task::coop::consume_budget().await;
         }
-        match timeout_at(deadline, body.frame()).await.map_err(|_| Failure::Silent)? {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = over.as_mut() => return Err(Failure::Silent),
+        };
+        match frame {
             None => return Ok(()),
             Some(Err(error)) => return Err(Failure::Body(error.to_string())),
             Some(Ok(frame)) => {
@@ -256,7 +270,7 @@ fn apply<T: DeserializeOwned, S: Sink<T>>(line: &[u8], revision: &mut String, si
             newer.clone_into(revision);
         }
     };
-    match serde_json::from_slice(line).map_err(|source| Failure::Parse { what: "a watch event", source })? {
+    match parse("a watch event", line)? {
         Event::Changed(object) => {
             seen(S::revision(&object));
             sink.upsert(object);
@@ -288,7 +302,7 @@ impl Lines {
     /// The next whole, non-empty line; `None` when more input is needed.
     fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let Some(end) = self.chunk.iter().position(|byte| *byte == b'\n') else {
+            let Some(end) = memchr::memchr(b'\n', &self.chunk) else {
                 if self.partial.len() + self.chunk.len() > EVENT_BYTES_MAX {
                     return Err(Failure::TooLarge);
                 }

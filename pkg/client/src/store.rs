@@ -1,23 +1,42 @@
-//! The keyed cache behind an informer, its indices and its subscribers.
+//! The keyed cache behind an informer, its indices, and those who are told of its changes.
 
-use std::collections::hash_map::Entry;
+mod handler;
+mod subscription;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 
 use compact_str::CompactString;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use tokio::sync::{Notify, watch};
 
+use self::handler::Callee;
+pub use self::handler::Handler;
+use self::subscription::Pending;
+pub use self::subscription::Subscription;
 use crate::cached::{Cached, ObjectKey};
 use crate::metrics;
 use crate::reflector::Sink;
 
 /// What happened to one object. `old` and `new` are both absent never; both present is an update, which may hide a
-/// deletion and re-creation (compare UIDs where that matters), because changes that were not yet read are merged.
+/// deletion and re-creation (compare UIDs where that matters): a relist tells no more than what is there, and changes that
+/// a [`Subscription`] has not read yet are merged.
 pub struct Change<T> {
     pub key: ObjectKey,
     pub old: Option<Arc<T>>,
     pub new: Option<Arc<T>>,
+}
+
+impl<T> Clone for Change<T> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), old: self.old.clone(), new: self.new.clone() }
+    }
+}
+
+impl<T: Cached> Change<T> {
+    fn addition(object: Arc<T>) -> Self {
+        Self { key: ObjectKey::of(&*object), old: None, new: Some(object) }
+    }
 }
 
 impl<T> Change<T> {
@@ -32,24 +51,30 @@ type Extract<T> = Box<dyn Fn(&T) -> Vec<CompactString> + Send + Sync>;
 struct IndexState<T> {
     name: &'static str,
     extract: Extract<T>,
-    entries: HashMap<CompactString, HashMap<ObjectKey, Arc<T>>>,
+    /// The objects of each value by [`address`].
+    entries: HashMap<CompactString, HashMap<usize, Arc<T>>>,
+}
+
+/// Tells apart the objects that are held: smaller and cheaper than their keys.
+fn address<T>(object: &Arc<T>) -> usize {
+    Arc::as_ptr(object).addr()
 }
 
 impl<T> IndexState<T> {
-    fn remove(&mut self, key: &ObjectKey, object: &T) {
-        for value in (self.extract)(object) {
-            if let Entry::Occupied(mut entry) = self.entries.entry(value) {
-                entry.get_mut().remove(key);
-                if entry.get().is_empty() {
-                    entry.remove();
+    fn change(&mut self, old: Option<&Arc<T>>, new: Option<&Arc<T>>) {
+        let after = new.map(|new| (self.extract)(new)).unwrap_or_default();
+        if let Some(old) = old {
+            for value in (self.extract)(old) {
+                let Some(objects) = self.entries.get_mut(&value) else { continue };
+                objects.remove(&address(old));
+                if objects.is_empty() && !after.contains(&value) {
+                    self.entries.remove(&value);
                 }
             }
         }
-    }
-
-    fn insert(&mut self, key: &ObjectKey, object: &Arc<T>) {
-        for value in (self.extract)(object) {
-            self.entries.entry(value).or_default().insert(key.clone(), object.clone());
+        let Some(new) = new else { return };
+        for value in after {
+            self.entries.entry(value).or_default().insert(address(new), new.clone());
         }
     }
 }
@@ -58,6 +83,8 @@ struct State<T> {
     objects: HashMap<CompactString, HashMap<CompactString, Arc<T>>>,
     indices: Vec<IndexState<T>>,
     subscribers: Vec<Weak<Pending<T>>>,
+    /// Handlers that were not told the contents yet.
+    arrived: VecDeque<Weak<Callee<T>>>,
     len: usize,
 }
 
@@ -66,43 +93,40 @@ impl<T: Cached> State<T> {
         self.objects.get(&key.namespace)?.get(&key.name)
     }
 
-    /// Puts or removes one object and tells the subscribers. Everything that happens to the store happens here.
-    fn set(&mut self, key: ObjectKey, new: Option<Arc<T>>) {
-        let old = match &new {
-            Some(new) => {
-                let namespace = self.objects.entry(key.namespace.clone()).or_default();
-                namespace.insert(key.name.clone(), new.clone())
-            }
-            None => self.take(&key),
-        };
-        if old.is_none() && new.is_none() {
-            return;
-        }
-        self.len = self.len + usize::from(new.is_some()) - usize::from(old.is_some());
+    fn put(&mut self, key: ObjectKey, new: Arc<T>) -> Change<T> {
+        let namespace = self.objects.entry(key.namespace.clone()).or_default();
+        let old = namespace.insert(key.name.clone(), new.clone());
+        self.len += usize::from(old.is_none());
         for index in &mut self.indices {
-            if let Some(old) = &old {
-                index.remove(&key, old);
-            }
-            if let Some(new) = &new {
-                index.insert(&key, new);
-            }
+            index.change(old.as_ref(), Some(&new));
         }
+        self.published(Change { key, old, new: Some(new) })
+    }
+
+    /// `last` is the object as it was at its deletion: those who are told see it instead of an older state.
+    fn remove(&mut self, key: ObjectKey, last: Option<Arc<T>>) -> Option<Change<T>> {
+        let namespace = self.objects.get_mut(&key.namespace)?;
+        let old = namespace.remove(&key.name)?;
+        if namespace.is_empty() {
+            self.objects.remove(&key.namespace);
+        }
+        self.len -= 1;
+        for index in &mut self.indices {
+            index.change(Some(&old), None);
+        }
+        Some(self.published(Change { key, old: last.or(Some(old)), new: None }))
+    }
+
+    /// Queues the change for the subscribers, and hands it back for the handlers, which are called without the lock.
+    fn published(&mut self, change: Change<T>) -> Change<T> {
         self.subscribers.retain(|subscriber| match subscriber.upgrade() {
             Some(pending) => {
-                pending.push(Change { key: key.clone(), old: old.clone(), new: new.clone() });
+                pending.push(change.clone());
                 true
             }
             None => false,
         });
-    }
-
-    fn take(&mut self, key: &ObjectKey) -> Option<Arc<T>> {
-        let namespace = self.objects.get_mut(&key.namespace)?;
-        let old = namespace.remove(&key.name);
-        if namespace.is_empty() {
-            self.objects.remove(&key.namespace);
-        }
-        old
+        change
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<T>> {
@@ -114,13 +138,24 @@ impl<T: Cached> State<T> {
 pub(crate) struct Core<T> {
     resource: String,
     state: RwLock<State<T>>,
+    /// Those that were told the contents. Locked while they are called, by the reflector's task alone.
+    handlers: Mutex<Vec<Weak<Callee<T>>>>,
+    /// Wakes the reflector's task for a handler that came.
+    arrival: Notify,
     synced: watch::Sender<bool>,
 }
 
 impl<T: Cached> Core<T> {
     pub(crate) fn new(resource: String) -> Self {
-        let state = State { objects: HashMap::new(), indices: Vec::new(), subscribers: Vec::new(), len: 0 };
-        Self { resource, state: RwLock::new(state), synced: watch::Sender::new(false) }
+        let state = State {
+            objects: HashMap::new(),
+            indices: Vec::new(),
+            subscribers: Vec::new(),
+            arrived: VecDeque::new(),
+            len: 0,
+        };
+        let (handlers, arrival) = (Mutex::default(), Notify::new());
+        Self { resource, state: RwLock::new(state), handlers, arrival, synced: watch::Sender::new(false) }
     }
 
     pub(crate) async fn synced(&self) {
@@ -136,10 +171,55 @@ impl<T: Cached> Core<T> {
         let pending = Arc::new(Pending::default());
         let mut state = self.state.write();
         for object in state.all() {
-            pending.push(Change { key: ObjectKey::of(&**object), old: None, new: Some(object.clone()) });
+            pending.push(Change::addition(object.clone()));
         }
         state.subscribers.push(Arc::downgrade(&pending));
         pending
+    }
+
+    /// The callee is told the contents before anything else happens to them.
+    pub(crate) fn register(&self, callee: &Arc<Callee<T>>) {
+        self.state.write().arrived.push_back(Arc::downgrade(callee));
+        self.arrival.notify_one();
+    }
+
+    /// Tells handlers the contents as they come. Has to run in the reflector's task, so that it does so between events.
+    pub(crate) async fn greet(&self) {
+        loop {
+            self.arrival.notified().await;
+            while self.greet_one() {
+                // There may be many objects, and many handlers at a start.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn greet_one(&self) -> bool {
+        let mut state = self.state.write();
+        let Some(arrived) = state.arrived.pop_front() else { return false };
+        let contents: Vec<Arc<T>> = state.all().cloned().collect();
+        drop(state);
+        let tell = |callee: Arc<Callee<T>>| contents.into_iter().all(|object| callee.call(&Change::addition(object)));
+        if arrived.upgrade().is_some_and(tell) {
+            self.handlers.lock().push(arrived);
+        }
+        true
+    }
+
+    /// The state, to be changed: every handler knows what it is now.
+    fn state_to_change(&self) -> RwLockWriteGuard<'_, State<T>> {
+        loop {
+            let state = self.state.write();
+            if state.arrived.is_empty() {
+                return state;
+            }
+            drop(state);
+            self.greet_one();
+        }
+    }
+
+    fn tell(&self, change: &Change<T>) {
+        self.handlers.lock().retain(|handler| handler.upgrade().is_some_and(|callee| callee.call(change)));
     }
 }
 
@@ -149,49 +229,39 @@ impl<T: Cached> Sink<T> for Arc<Core<T>> {
     }
 
     fn replace(&mut self, objects: Vec<T>) {
-        let mut state = self.state.write();
+        let mut state = self.state_to_change();
         let mut gone: HashSet<ObjectKey> = state.all().map(|object| ObjectKey::of(&**object)).collect();
-        let resync = self.is_synced();
-        let mut changes = 0_u64;
+        let mut changes = Vec::new();
         for object in objects {
             let key = ObjectKey::of(&object);
             gone.remove(&key);
             let same = state.get(&key).is_some_and(|old| old.resource_version() == object.resource_version());
             if !same {
-                changes += 1;
-                state.set(key, Some(kept(object)));
+                changes.push(state.put(key, kept(object)));
             }
         }
-        changes += gone.len() as u64;
-        for key in gone {
-            state.set(key, None);
-        }
+        changes.extend(gone.into_iter().filter_map(|key| state.remove(key, None)));
         drop(state);
-        if resync {
-            metrics::relist_changes(&self.resource, changes);
+        if self.is_synced() {
+            metrics::relist_changes(&self.resource, changes.len() as u64);
+        }
+        for change in changes {
+            self.tell(&change);
         }
         self.synced.send_replace(true);
     }
 
     fn upsert(&mut self, object: T) {
-        let key = ObjectKey::of(&object);
-        self.state.write().set(key, Some(kept(object)));
+        let (key, object) = (ObjectKey::of(&object), kept(object));
+        let change = self.state_to_change().put(key, object);
+        self.tell(&change);
     }
 
     fn delete(&mut self, object: T) {
-        let key = ObjectKey::of(&object);
-        let mut state = self.state.write();
-        if state.get(&key).is_some() {
-            // Subscribers see the object as it was at its deletion, not an older state.
-            let namespace = state.objects.entry(key.namespace.clone()).or_default();
-            if let Some(old) = namespace.insert(key.name.clone(), kept(object)) {
-                let last = namespace[&key.name].clone();
-                for index in &mut state.indices {
-                    index.remove(&key, &old);
-                    index.insert(&key, &last);
-                }
-            }
-            state.set(key, None);
+        let (key, object) = (ObjectKey::of(&object), kept(object));
+        let change = self.state_to_change().remove(key, Some(object));
+        if let Some(change) = change {
+            self.tell(&change);
         }
     }
 }
@@ -258,7 +328,7 @@ impl<T: Cached> Store<T> {
         let slot = state.indices.iter().position(|index| index.name == name).unwrap_or_else(|| {
             let mut index = IndexState { name, extract: Box::new(extract), entries: HashMap::new() };
             for object in state.all() {
-                index.insert(&ObjectKey::of(&**object), object);
+                index.change(None, Some(object));
             }
             state.indices.push(index);
             state.indices.len() - 1
@@ -289,80 +359,5 @@ impl<T: Cached> Index<T> {
 
     pub fn count(&self, value: &str) -> usize {
         self.store.core.state.read().indices[self.slot].entries.get(value).map_or(0, HashMap::len)
-    }
-}
-
-/// The order in which objects changed first, and what happened to each.
-type Merged<T> = (VecDeque<ObjectKey>, HashMap<ObjectKey, Change<T>>);
-
-/// Changes that a subscriber has not read yet: at most one an object, so it is bounded by the number of objects, never
-/// loses a change and never makes the reflector wait.
-pub(crate) struct Pending<T> {
-    changes: Mutex<Merged<T>>,
-    ready: Notify,
-}
-
-impl<T> Default for Pending<T> {
-    fn default() -> Self {
-        Self { changes: Mutex::default(), ready: Notify::new() }
-    }
-}
-
-impl<T> Pending<T> {
-    fn push(&self, change: Change<T>) {
-        let mut guard = self.changes.lock();
-        let (order, changes) = &mut *guard;
-        match changes.entry(change.key.clone()) {
-            Entry::Vacant(entry) => {
-                order.push_back(change.key.clone());
-                entry.insert(change);
-            }
-            // What the subscriber saw last stays `old`, also when the object came and went meanwhile.
-            Entry::Occupied(mut entry) => {
-                let merged = entry.get_mut();
-                if merged.old.is_none() && change.new.is_none() {
-                    // Created and deleted unseen: tell of the deletion, for a subscriber may have acted on the name.
-                    merged.old = change.old;
-                }
-                merged.new = change.new;
-            }
-        }
-        drop(guard);
-        self.ready.notify_one();
-    }
-
-    fn pop(&self) -> Option<Change<T>> {
-        let mut guard = self.changes.lock();
-        let (order, changes) = &mut *guard;
-        let key = order.pop_front()?;
-        changes.remove(&key)
-    }
-}
-
-/// A stream of [`Change`]s: first the contents at subscription as additions, then everything after that. Changes of one
-/// object that were not yet read are merged into one; objects come in the order of their first unread change.
-pub struct Subscription<T> {
-    pending: Arc<Pending<T>>,
-    _running: Arc<dyn Send + Sync>,
-}
-
-impl<T: Cached> Subscription<T> {
-    pub(crate) fn new(pending: Arc<Pending<T>>, running: Arc<dyn Send + Sync>) -> Self {
-        Self { pending, _running: running }
-    }
-
-    /// The next change; waits for one. Cancel-safe. (`Option` so that it reads well in `while let`; it never ends.)
-    pub async fn next(&mut self) -> Option<Change<T>> {
-        loop {
-            if let Some(change) = self.pending.pop() {
-                return Some(change);
-            }
-            self.pending.ready.notified().await;
-        }
-    }
-
-    /// A change that is there already.
-    pub fn try_next(&mut self) -> Option<Change<T>> {
-        self.pending.pop()
     }
 }

@@ -6,35 +6,19 @@ mod fake;
 
 use std::time::Duration;
 
-use client::{Change, Informer, Informers, Scope, Subscription};
+use client::{Informer, Informers, Scope, Subscription};
 use component_base::Shutdown;
-use fake::{Script, Step};
+use fake::{Script, Step, describe, event, gone, list, map};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
-
-fn map(name: &str, revision: u64) -> Value {
-    json!({ "metadata": { "namespace": "ns", "name": name, "uid": name, "resourceVersion": revision.to_string() } })
-}
-
-fn list(revision: u64, items: &[Value]) -> Step {
-    Step::Json(200, json!({ "metadata": { "resourceVersion": revision.to_string() }, "items": items }).to_string())
-}
 
 fn page(revision: u64, next: &str, items: &[Value]) -> Step {
     let metadata = json!({ "resourceVersion": revision.to_string(), "continue": next });
     Step::Json(200, json!({ "metadata": metadata, "items": items }).to_string())
 }
 
-fn event(kind: &str, object: Value) -> String {
-    json!({ "type": kind, "object": object }).to_string()
-}
-
 fn bookmark(revision: u64) -> String {
     event("BOOKMARK", json!({ "kind": "ConfigMap", "metadata": { "resourceVersion": revision.to_string() } }))
-}
-
-fn gone() -> Value {
-    json!({ "kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old resource version" })
 }
 
 struct Run {
@@ -50,19 +34,6 @@ fn run(steps: Vec<Step>) -> Run {
     let informer = informers.get::<ConfigMap>(Scope::all());
     let changes = informer.subscribe();
     Run { script, informer, changes, _informers: informers }
-}
-
-/// `+a@1` an addition, `~a@2` an update, `-a@3` a deletion with its last revision.
-fn describe(change: &Change<ConfigMap>) -> String {
-    let revision = |o: &Option<std::sync::Arc<ConfigMap>>| {
-        o.as_ref().and_then(|o| o.metadata.resource_version.clone()).unwrap_or_default()
-    };
-    let name = &change.key.name;
-    match (&change.old, &change.new) {
-        (None, Some(_)) => format!("+{name}@{}", revision(&change.new)),
-        (Some(_), Some(_)) => format!("~{name}@{}", revision(&change.new)),
-        (_, None) => format!("-{name}@{}", revision(&change.old)),
-    }
 }
 
 impl Run {

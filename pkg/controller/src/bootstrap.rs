@@ -20,7 +20,7 @@ pub async fn run(context: Context) -> Result<(), Error> {
     secrets.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(secrets.subscribe(), enqueue(&queue));
+    tasks.feed(&secrets, enqueue(&queue));
     let shared = Arc::new((context.clone(), secrets.store()));
     tasks.work(NAME, &queue, 1, move |key| {
         let shared = shared.clone();

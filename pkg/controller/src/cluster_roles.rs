@@ -20,7 +20,7 @@ pub async fn run(context: Context) -> Result<(), Error> {
     roles.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(roles.subscribe(), {
+    tasks.feed(&roles, {
         let (queue, roles) = (queue.clone(), roles.store());
         move |_| {
             // Which roles select this one, or did, is found by looking at all that select: there are few.

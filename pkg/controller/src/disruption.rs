@@ -51,10 +51,10 @@ pub async fn run(context: Context) -> Result<(), Error> {
     stateful_sets.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(budgets.subscribe(), enqueue(&queue));
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&budgets, enqueue(&queue));
+    tasks.feed(&pods, {
         let (queue, budgets) = (queue.clone(), budgets.store());
-        move |change: Change<SlimPod>| {
+        move |change: &Change<SlimPod>| {
             for budget in budgets.list_namespace(&change.key.namespace) {
                 let Ok(selector) = selector(&budget) else { continue };
                 if change.old.iter().chain(&change.new).any(|pod| pod.matches(&selector)) {
@@ -69,18 +69,18 @@ pub async fn run(context: Context) -> Result<(), Error> {
             queue.add(ObjectKey::of(&*budget));
         }
     };
-    tasks.feed(deployments.subscribe(), {
+    tasks.feed(&deployments, {
         let (queue, budgets) = (queue.clone(), budgets.store());
-        move |change: Change<Deployment>| {
+        move |change: &Change<Deployment>| {
             let size = |object: &Option<Arc<Deployment>>| object.as_ref().and_then(|object| object.spec.replicas);
             if size(&change.old) != size(&change.new) {
                 all(&queue, &budgets, &change.key.namespace);
             }
         }
     });
-    tasks.feed(stateful_sets.subscribe(), {
+    tasks.feed(&stateful_sets, {
         let (queue, budgets) = (queue.clone(), budgets.store());
-        move |change: Change<StatefulSet>| {
+        move |change: &Change<StatefulSet>| {
             let size = |object: &Option<Arc<StatefulSet>>| object.as_ref().and_then(|object| object.spec.replicas);
             if size(&change.old) != size(&change.new) {
                 all(&queue, &budgets, &change.key.namespace);

@@ -41,9 +41,9 @@ pub async fn run(context: Context) -> Result<(), Error> {
     pods.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(namespaces.subscribe(), enqueue(&queue));
+    tasks.feed(&namespaces, enqueue(&queue));
     // The last pod that goes lets the rest go.
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let (queue, namespaces) = (queue.clone(), namespaces.store());
         move |change| {
             let namespace = &change.key.namespace;

@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::expectations::Expectations;
-use crate::pod::SlimPod;
+use crate::pod::{Owner, SlimPod};
 use crate::skeleton::{Error, is_invalid, is_not_found};
 
 /// The owner for which pods are claimed.
@@ -43,6 +43,14 @@ pub fn by_owner<K: Cached + k8s_openapi::Metadata<Ty = ObjectMeta>>(objects: &St
 
 pub fn controller_of(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
+/// The controllers of a kind that a pod's change concerns: the one that it has, and another that it had.
+pub fn concerned<'a>(change: &'a Change<SlimPod>, kind: &str) -> impl Iterator<Item = &'a Owner> {
+    let of = |pod: &'a Arc<SlimPod>| pod.controller().filter(|owner| owner.kind == kind);
+    let (old, new) = (change.old.as_ref().and_then(of), change.new.as_ref().and_then(of));
+    let former = old.filter(|old| new.is_none_or(|new| new.uid != old.uid));
+    former.into_iter().chain(new)
 }
 
 /// Takes what a pod's change shows off the open expectations; answers the owners that have none left.

@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ObjectReference, Toleration};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The fields of a Pod that any controller reads. Built while parsing: nothing else is ever held.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -190,10 +191,45 @@ struct Spec {
     node_name: CompactString,
     hostname: CompactString,
     subdomain: CompactString,
-    affinity: Option<serde_json::Value>,
+    affinity: Option<Affinity>,
     tolerations: Option<Vec<Toleration>>,
     containers: Option<Vec<SpecContainer>>,
     init_containers: Option<Vec<SpecContainer>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Affinity {
+    #[serde(default)]
+    node_affinity: Option<NodeAffinity>,
+}
+
+#[derive(Deserialize)]
+struct NodeAffinity {
+    #[serde(default, rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    required: Option<NodeSelector>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeSelector {
+    #[serde(default)]
+    node_selector_terms: Option<Vec<NodeSelectorTerm>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeSelectorTerm {
+    #[serde(default)]
+    match_fields: Option<Vec<FieldRequirement>>,
+}
+
+#[derive(Deserialize)]
+struct FieldRequirement {
+    #[serde(default)]
+    key: CompactString,
+    #[serde(default)]
+    values: Option<Vec<CompactString>>,
 }
 
 #[derive(Deserialize)]
@@ -248,7 +284,7 @@ struct ContainerStatus {
 #[derive(Deserialize)]
 struct State {
     #[serde(default)]
-    running: Option<serde::de::IgnoredAny>,
+    running: Option<IgnoredAny>,
     #[serde(default)]
     terminated: Option<Terminated>,
 }
@@ -284,7 +320,7 @@ impl From<Wire> for SlimPod {
             created: metadata.creation_timestamp,
             deleted: metadata.deletion_timestamp,
             node_name: spec.node_name,
-            target_node: spec.affinity.as_ref().map(target_node).unwrap_or_default(),
+            target_node: spec.affinity.and_then(target_node).unwrap_or_default(),
             hostname: spec.hostname,
             subdomain: spec.subdomain,
             tolerations: spec.tolerations.unwrap_or_default().into(),
@@ -316,21 +352,21 @@ fn named_ports(
 }
 
 /// The node that a required node affinity on `metadata.name` pins the pod to.
-fn target_node(affinity: &serde_json::Value) -> CompactString {
-    let terms = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
-    let fields = terms.as_array().into_iter().flatten().flat_map(|term| term["matchFields"].as_array()).flatten();
-    let mut names =
-        fields.filter(|field| field["key"] == "metadata.name").filter_map(|field| field["values"][0].as_str());
-    names.next().unwrap_or("").into()
+fn target_node(affinity: Affinity) -> Option<CompactString> {
+    let terms = affinity.node_affinity?.required?.node_selector_terms?;
+    let mut fields = terms.into_iter().flat_map(|term| term.match_fields.unwrap_or_default());
+    fields.find_map(|field| field.values.into_iter().flatten().next().filter(|_| field.key == "metadata.name"))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
     fn reads_what_controllers_need() {
-        let pod: SlimPod = serde_json::from_value(serde_json::json!({
+        let pod: SlimPod = serde_json::from_value(json!({
             "metadata": {
                 "namespace": "ns", "name": "p", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"},
                 "annotations": {"controller.kubernetes.io/pod-deletion-cost": "5", "other": "x"},
@@ -355,6 +391,21 @@ mod tests {
         assert!(!pod.is_available(5, at(14)));
         assert!(pod.is_available(5, at(15)));
         assert_eq!(pod.available_in(5, at(11)).as_secs(), 4);
+    }
+
+    #[test]
+    fn a_daemons_pod_names_its_node() {
+        let pod = |terms: Value| {
+            let required = json!({ "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } });
+            let affinity = json!({ "nodeAffinity": required, "podAffinity": {} });
+            let pod = json!({ "metadata": {}, "spec": { "affinity": affinity } });
+            serde_json::from_value::<SlimPod>(pod).unwrap().target_node
+        };
+        let field = |key: &str| json!({ "key": key, "operator": "In", "values": ["n", "m"] });
+        let labelled = json!({ "matchExpressions": [field("metadata.name")] });
+        assert_eq!(pod(json!([labelled, { "matchFields": [field("metadata.name")] }])), "n");
+        assert_eq!(pod(json!([labelled, { "matchFields": [field("other")] }])), "");
+        assert_eq!(pod(Value::Null), "");
     }
 
     #[test]

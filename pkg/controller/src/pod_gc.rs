@@ -41,9 +41,9 @@ pub async fn run(context: Context) -> Result<(), Error> {
     let by_node = crate::node::lifecycle::pods_by_node(&pods.store());
     let ended = pods.store().index("ended", |pod| if pod.is_finished() { vec!["".into()] } else { Vec::new() });
     let mut tasks = Tasks::new();
-    tasks.feed(nodes.subscribe(), {
+    tasks.feed(&nodes, {
         let queue = queue.clone();
-        move |change: Change<Node>| {
+        move |change: &Change<Node>| {
             if change.new.is_none() {
                 for pod in by_node.get(&change.key.name) {
                     queue.add(ObjectKey::of(&*pod));
@@ -51,9 +51,9 @@ pub async fn run(context: Context) -> Result<(), Error> {
             }
         }
     });
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let (queue, nodes, ended) = (queue.clone(), nodes.store(), ended.clone());
-        move |change: Change<SlimPod>| {
+        move |change: &Change<SlimPod>| {
             let Some(pod) = &change.new else { return };
             let lost = !pod.node_name.is_empty() && nodes.get("", &pod.node_name).is_none();
             let unplaced = pod.is_deleting() && pod.node_name.is_empty();
@@ -61,10 +61,7 @@ pub async fn run(context: Context) -> Result<(), Error> {
                 queue.add(change.key.clone());
             }
             if pod.is_finished() && ended.count("") > ENDED_MAX {
-                let oldest = ended.get("").into_iter().min_by_key(|pod| (pod.created, pod.name.clone()));
-                if let Some(oldest) = oldest {
-                    queue.add(ObjectKey::of(&*oldest));
-                }
+                queue.add(too_many());
             }
         }
     });
@@ -74,11 +71,27 @@ pub async fn run(context: Context) -> Result<(), Error> {
         missing: Mutex::default(),
         context: context.clone(),
     });
+    let more = queue.clone();
     tasks.work(NAME, &queue, WORKERS, move |key| {
         let (controller, ended) = (controller.clone(), ended.clone());
+        if key == too_many() {
+            oldest_beyond(ENDED_MAX, ended.get("")).for_each(|key| more.add(key));
+        }
         async move { controller.sync(key, ended.count("")).await }
     });
     tasks.run(&context.shutdown).await
+}
+
+/// Names no pod: stands for those that ended and are too many, which are looked for beside the events.
+fn too_many() -> ObjectKey {
+    ObjectKey::default()
+}
+
+/// The oldest, if there are more than `keep`.
+fn oldest_beyond(keep: usize, mut ended: Vec<Arc<SlimPod>>) -> impl Iterator<Item = ObjectKey> {
+    let excess = ended.len().saturating_sub(keep);
+    ended.sort_unstable_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    ended.into_iter().take(excess).map(|pod| ObjectKey::of(&*pod))
 }
 
 impl Controller {
@@ -137,5 +150,22 @@ impl Controller {
         let mut params = delete_uid(&pod.uid);
         params.grace_period_seconds = Some(0);
         Ok(ignore_not_found(api.delete(pod.name(), &params).await)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_are_too_many() {
+        let pod = |name: &str, second| {
+            let created = jiff::Timestamp::from_second(second).ok();
+            Arc::new(SlimPod { name: name.into(), created, ..SlimPod::default() })
+        };
+        let pods = vec![pod("late", 9), pod("b", 3), pod("a", 3), pod("old", 1)];
+        let names = |keep| oldest_beyond(keep, pods.clone()).map(|key| key.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(2), ["old", "a"]);
+        assert!(names(4).is_empty() && names(9).is_empty());
     }
 }

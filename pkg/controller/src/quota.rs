@@ -83,21 +83,21 @@ pub async fn run(context: Context, usage: Arc<dyn QuotaUsage>) -> Result<(), Err
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(quotas.subscribe(), {
+    tasks.feed(&quotas, {
         let queue = controller.queue.clone();
-        move |change: Change<ResourceQuota>| {
+        move |change: &Change<ResourceQuota>| {
             let spec = |quota: &Option<Arc<ResourceQuota>>| quota.as_ref().and_then(|quota| quota.spec.clone());
             // Charges by admission are no news, but they look like what anybody may write.
             if change.old.is_none() || spec(&change.old) != spec(&change.new) {
-                queue.add(change.key);
+                queue.add(change.key.clone());
             } else {
-                queue.add_after(change.key, RECOUNT);
+                queue.add_after(change.key.clone(), RECOUNT);
             }
         }
     });
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let controller = controller.clone();
-        move |change: Change<SlimPod>| {
+        move |change: &Change<SlimPod>| {
             let counted = |pod: &Option<Arc<SlimPod>>| pod.as_ref().is_some_and(|pod| !pod.is_finished());
             if counted(&change.old) && !counted(&change.new) {
                 controller.enqueue_namespace(&change.key.namespace);

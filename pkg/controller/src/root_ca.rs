@@ -29,8 +29,8 @@ pub async fn run(context: Context, pem: String) -> Result<(), Error> {
     maps.synced().await;
     let queue = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(namespaces.subscribe(), enqueue(&queue));
-    tasks.feed(maps.subscribe(), {
+    tasks.feed(&namespaces, enqueue(&queue));
+    tasks.feed(&maps, {
         let queue = queue.clone();
         move |change| queue.add(ObjectKey::new("", &change.key.namespace))
     });

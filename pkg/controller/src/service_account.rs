@@ -20,8 +20,8 @@ pub async fn run(context: Context) -> Result<(), Error> {
     accounts.synced().await;
     let queue = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(namespaces.subscribe(), enqueue(&queue));
-    tasks.feed(accounts.subscribe(), {
+    tasks.feed(&namespaces, enqueue(&queue));
+    tasks.feed(&accounts, {
         let queue = queue.clone();
         move |change| {
             if change.new.is_none() {

@@ -33,7 +33,7 @@ pub async fn run(context: Context) -> Result<(), Error> {
     ranges.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(ranges.subscribe(), enqueue(&queue));
+    tasks.feed(&ranges, enqueue(&queue));
     let shared = Arc::new((context.clone(), ranges.store()));
     tasks.work(NAME, &queue, 1, move |key: ObjectKey| {
         let shared = shared.clone();

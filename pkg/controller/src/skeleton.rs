@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Cached, Change, Client, Informers, ObjectKey, Recorder, Subscription, WorkQueue};
+use client::{Cached, Change, Client, Informer, Informers, ObjectKey, Recorder, WorkQueue};
 use component_base::Shutdown;
 use futures::FutureExt as _;
 use kube::api::{DeleteParams, Preconditions};
@@ -70,17 +70,10 @@ impl Tasks {
         Self { set: JoinSet::new() }
     }
 
-    /// Calls `handle` for each change, the current contents first.
-    pub fn feed<T: Cached>(
-        &mut self,
-        mut changes: Subscription<T>,
-        mut handle: impl FnMut(Change<T>) + Send + 'static,
-    ) {
-        self.set.spawn(async move {
-            while let Some(change) = changes.next().await {
-                handle(change);
-            }
-        });
+    /// Calls `handle` for each change, the current contents first. It notes what there is to do and leaves the work to
+    /// others: meanwhile nobody hears of the next change. A panic ends the controller.
+    pub fn feed<T: Cached>(&mut self, informer: &Informer<T>, handle: impl FnMut(&Change<T>) + Send + 'static) {
+        self.set.spawn(informer.handle(handle).panics());
     }
 
     /// Runs a task of the controller's own beside the others.
@@ -138,9 +131,9 @@ impl Tasks {
 }
 
 /// Adds an object's own key to the queue on each change of it.
-pub fn enqueue<T: Cached>(queue: &WorkQueue<ObjectKey>) -> impl FnMut(Change<T>) + Send + 'static {
+pub fn enqueue<T: Cached>(queue: &WorkQueue<ObjectKey>) -> impl FnMut(&Change<T>) + Send + 'static {
     let queue = queue.clone();
-    move |change| queue.add(change.key)
+    move |change: &Change<T>| queue.add(change.key.clone())
 }
 
 fn api_code(error: &kube::Error) -> Option<(u16, &str)> {
@@ -198,4 +191,37 @@ pub fn ignore_not_found<T>(outcome: Result<T, kube::Error>) -> Result<(), kube::
 pub fn delete_uid(uid: &str) -> DeleteParams {
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
     DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    /// A server that has one ConfigMap, and of which nothing more is heard.
+    fn informer() -> Informer<ConfigMap> {
+        let service = tower::service_fn(|request: http::Request<kube::client::Body>| async move {
+            if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+                std::future::pending::<()>().await;
+            }
+            let list = r#"{"metadata":{"resourceVersion":"5"},"items":[{"metadata":{"namespace":"ns","name":"a"}}]}"#;
+            Ok::<_, std::io::Error>(http::Response::new(http_body_util::Full::new(bytes::Bytes::from(list))))
+        });
+        let informers = Informers::new(client::in_process(service, "default"), Shutdown::new());
+        informers.get(client::Scope::all())
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_what_is_fed_ends_the_controller_and_not_its_informer() {
+        let informer = informer();
+        let mut tasks = Tasks::new();
+        tasks.feed(&informer, |change| assert_ne!(change.key.name, "a", "planted"));
+        let error = tasks.run(&Shutdown::new()).await.expect_err("it ends with an error");
+        assert!(error.to_string().contains("planted"), "{error}");
+        let queue = WorkQueue::new("test");
+        let mut tasks = Tasks::new();
+        tasks.feed(&informer, enqueue(&queue));
+        assert_eq!(queue.get().await, Some(ObjectKey::new("ns", "a")));
+    }
 }

@@ -20,7 +20,7 @@ pub async fn run(context: Context) -> Result<(), Error> {
     jobs.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(jobs.subscribe(), enqueue(&queue));
+    tasks.feed(&jobs, enqueue(&queue));
     let shared = Arc::new((context.clone(), jobs.store()));
     tasks.work(NAME, &queue, WORKERS, move |key| {
         let shared = shared.clone();

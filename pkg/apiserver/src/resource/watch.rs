@@ -26,8 +26,9 @@ use crate::http::respond::{self, Response};
 
 /// Watches without a timeout of their own end after a random time from here to twice that.
 const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
-/// So much is gathered into one write if it is ready.
-const BATCH: usize = 32 * 1024;
+/// So much is gathered into one write if it is ready. Not more: what is this small the allocator keeps at hand, and larger
+/// buffers are pages that have to be touched anew.
+const BATCH: usize = 8 * 1024;
 
 pub async fn serve(context: &Context<'_>, found: Found) -> ApiResult<Response> {
     let media = render::negotiate(context, found, true)?;

@@ -96,8 +96,8 @@ pub async fn run(context: Context) -> Result<(), Error> {
     nodes.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(secrets.subscribe(), enqueue(&queue));
-    tasks.feed(nodes.subscribe(), {
+    tasks.feed(&secrets, enqueue(&queue));
+    tasks.feed(&nodes, {
         let queue = queue.clone();
         move |change| {
             if change.old.is_none() || change.new.is_none() {

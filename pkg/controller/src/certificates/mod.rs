@@ -36,7 +36,7 @@ where
     requests.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(name);
     let mut tasks = Tasks::new();
-    tasks.feed(requests.subscribe(), enqueue(&queue));
+    tasks.feed(&requests, enqueue(&queue));
     let (store, shutdown): (Store<CertificateSigningRequest>, _) = (requests.store(), context.shutdown.clone());
     let shared = Arc::new(context);
     tasks.work(name, &queue, 1, move |key: ObjectKey| {

@@ -42,10 +42,10 @@ pub async fn run(context: Context) -> Result<(), Error> {
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let by_uid = owner::by_uid(&cron_jobs.store());
     let mut tasks = Tasks::new();
-    tasks.feed(cron_jobs.subscribe(), enqueue(&queue));
-    tasks.feed(jobs.subscribe(), {
+    tasks.feed(&cron_jobs, enqueue(&queue));
+    tasks.feed(&jobs, {
         let queue = queue.clone();
-        move |change: Change<Job>| {
+        move |change: &Change<Job>| {
             let owner = change.latest().and_then(|job| owner::controller_of(&job.metadata).cloned());
             for cron_job in owner.map(|owner| by_uid.get(&owner.uid)).unwrap_or_default() {
                 queue.add(ObjectKey::of(&*cron_job));

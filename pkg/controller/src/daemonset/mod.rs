@@ -61,14 +61,14 @@ pub async fn run(context: Context) -> Result<(), Error> {
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(sets.subscribe(), skeleton::enqueue(&controller.queue));
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&sets, skeleton::enqueue(&controller.queue));
+    tasks.feed(&pods, {
         let c = controller.clone();
-        move |change| c.on_pod(&change)
+        move |change| c.on_pod(change)
     });
-    tasks.feed(nodes.subscribe(), {
+    tasks.feed(&nodes, {
         let c = controller.clone();
-        move |change| c.on_node(&change)
+        move |change| c.on_node(change)
     });
     let c = controller.clone();
     tasks.work(NAME, &controller.queue, WORKERS, move |key| {
@@ -83,8 +83,7 @@ impl Controller {
         for owner in owner::settle(&self.expectations, change) {
             self.queue.add(owner);
         }
-        for pod in change.old.iter().chain(&change.new) {
-            let Some(owner) = pod.controller() else { continue };
+        for owner in owner::concerned(change, "DaemonSet") {
             for set in self.by_uid.get(&owner.uid) {
                 self.queue.add(ObjectKey::of(&*set));
             }

@@ -41,14 +41,14 @@ pub async fn run(context: Context) -> Result<(), Error> {
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(deployments.subscribe(), crate::skeleton::enqueue(&controller.queue));
-    tasks.feed(sets.subscribe(), {
+    tasks.feed(&deployments, crate::skeleton::enqueue(&controller.queue));
+    tasks.feed(&sets, {
         let c = controller.clone();
-        move |change| c.on_set(&change)
+        move |change| c.on_set(change)
     });
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let c = controller.clone();
-        move |change| c.on_pod(&change)
+        move |change| c.on_pod(change)
     });
     let c = controller.clone();
     tasks.work(NAME, &controller.queue, WORKERS, move |key| {

@@ -40,12 +40,12 @@ pub async fn run(context: Context) -> Result<(), Error> {
     endpoints.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(services.subscribe(), enqueue(&queue));
+    tasks.feed(&services, enqueue(&queue));
     // Of the same name as their service.
-    tasks.feed(endpoints.subscribe(), enqueue(&queue));
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&endpoints, enqueue(&queue));
+    tasks.feed(&pods, {
         let (services, queue) = (services.store(), queue.clone());
-        move |change| enqueue_services(&services, &queue, &change)
+        move |change| enqueue_services(&services, &queue, change)
     });
     let controller = Arc::new(Controller {
         services: services.store(),

@@ -49,11 +49,11 @@ pub async fn run(context: Context) -> Result<(), Error> {
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(services.subscribe(), enqueue(&queue));
-    tasks.feed(endpoints.subscribe(), enqueue(&queue));
-    tasks.feed(slices.subscribe(), {
+    tasks.feed(&services, enqueue(&queue));
+    tasks.feed(&endpoints, enqueue(&queue));
+    tasks.feed(&slices, {
         let (controller, queue) = (controller.clone(), queue.clone());
-        move |change| on_slice(&controller.expectations, &queue, MANAGER, &change)
+        move |change| on_slice(&controller.expectations, &queue, MANAGER, change)
     });
     tasks.work(NAME, &queue, WORKERS, move |key| {
         let controller = controller.clone();

@@ -80,18 +80,18 @@ pub async fn run(context: Context) -> Result<(), Error> {
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(services.subscribe(), crate::skeleton::enqueue(&controller.queue));
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&services, crate::skeleton::enqueue(&controller.queue));
+    tasks.feed(&pods, {
         let c = controller.clone();
-        move |change| enqueue_services(&c.services, &c.queue, &change)
+        move |change| enqueue_services(&c.services, &c.queue, change)
     });
-    tasks.feed(slices.subscribe(), {
+    tasks.feed(&slices, {
         let c = controller.clone();
-        move |change| on_slice(&c.expectations, &c.queue, MANAGER, &change)
+        move |change| on_slice(&c.expectations, &c.queue, MANAGER, change)
     });
-    tasks.feed(nodes.subscribe(), {
+    tasks.feed(&nodes, {
         let c = controller.clone();
-        move |change| c.on_node(&change)
+        move |change| c.on_node(change)
     });
     let c = controller.clone();
     tasks.work(NAME, &controller.queue, WORKERS, move |key| {

@@ -1,5 +1,6 @@
 //! Who owns whom, by UID, without I/O: watch events go in, work for the collector comes out.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use compact_str::CompactString;
@@ -101,8 +102,9 @@ impl Graph {
             name: seen.name.clone(),
         };
         let waits = seen.deleting && seen.foreground;
-        let (before, began_to_wait) = match self.nodes.get_mut(&seen.uid) {
-            Some(node) => {
+        let (before, began_to_wait) = match self.nodes.entry(seen.uid.clone()) {
+            Entry::Occupied(mut known) => {
+                let node = known.get_mut();
                 let began = waits && !node.waits;
                 node.identity = identity;
                 node.deleting = seen.deleting;
@@ -110,7 +112,7 @@ impl Graph {
                 node.is_virtual = false;
                 (std::mem::replace(&mut node.owners, seen.owners.clone()), began)
             }
-            None => {
+            Entry::Vacant(place) => {
                 let node = Node {
                     identity,
                     owners: seen.owners.clone(),
@@ -119,7 +121,7 @@ impl Graph {
                     waits,
                     is_virtual: false,
                 };
-                self.nodes.insert(seen.uid.clone(), Box::new(node));
+                place.insert(Box::new(node));
                 (Vec::new(), waits)
             }
         };

@@ -55,9 +55,9 @@ pub async fn run(context: Context) -> Result<(), Error> {
     let mut monitors = Monitors { context: context.clone(), collector: collector.clone(), running: HashMap::new() };
     let has_definitions = monitors.refresh().await?;
     pods.synced().await;
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let collector = collector.clone();
-        move |change| monitor::pod_changed(&collector, &change)
+        move |change| monitor::pod_changed(&collector, change)
     });
     // A graph with a part missing would let a foreground deletion end too early.
     monitors.synced().await;

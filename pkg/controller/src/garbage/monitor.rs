@@ -117,6 +117,13 @@ pub(super) fn pod_changed(collector: &Collector, change: &Change<SlimPod>) {
     if let Some(old) = change.old.as_ref().filter(replaced) {
         collector.removed(&old.uid);
     }
+    // Most changes are of the status.
+    if let (Some(old), Some(new)) = (&change.old, &change.new)
+        && (&old.uid, &old.owners, &old.finalizers, old.is_deleting())
+            == (&new.uid, &new.owners, &new.finalizers, new.is_deleting())
+    {
+        return;
+    }
     if let Some(pod) = &change.new {
         let has = |name: &str| pod.finalizers.iter().any(|finalizer| finalizer == name);
         let seen = Seen {

@@ -51,13 +51,13 @@ pub async fn run(context: Context) -> Result<(), Error> {
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(jobs.subscribe(), {
+    tasks.feed(&jobs, {
         let c = controller.clone();
-        move |change| c.on_job(&change)
+        move |change| c.on_job(change)
     });
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let c = controller.clone();
-        move |change| c.on_pod(&change)
+        move |change| c.on_pod(change)
     });
     let c = controller.clone();
     tasks.work(NAME, &controller.queue, WORKERS, move |key| {
@@ -104,8 +104,7 @@ impl Controller {
         for owner in owner::settle(&self.expectations, change) {
             self.queue.add(owner);
         }
-        for pod in change.old.iter().chain(&change.new) {
-            let Some(owner) = pod.controller().filter(|owner| owner.kind == "Job") else { continue };
+        for owner in owner::concerned(change, "Job") {
             let jobs = self.by_uid.get(&owner.uid);
             if jobs.is_empty() && change.new.as_ref().is_some_and(|pod| plan::is_tracked(pod)) {
                 self.orphans.add(change.key.clone());

@@ -42,9 +42,9 @@ pub async fn run(context: Context) -> Result<(), Error> {
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let by_node: Index<SlimPod> = pods_by_node(&pods.store());
     let mut tasks = Tasks::new();
-    tasks.feed(nodes.subscribe(), {
+    tasks.feed(&nodes, {
         let queue = queue.clone();
-        move |change: Change<Node>| {
+        move |change: &Change<Node>| {
             let taints = |node: &Option<Arc<Node>>| node.as_deref().map(no_execute).unwrap_or_default();
             if taints(&change.old) != taints(&change.new) {
                 for pod in by_node.get(&change.key.name) {
@@ -53,12 +53,12 @@ pub async fn run(context: Context) -> Result<(), Error> {
             }
         }
     });
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let (queue, nodes) = (queue.clone(), nodes.store());
-        move |change: Change<SlimPod>| {
+        move |change: &Change<SlimPod>| {
             let Some(pod) = &change.new else { return };
             if nodes.get("", &pod.node_name).is_some_and(|node| !no_execute(&node).is_empty()) {
-                queue.add(change.key);
+                queue.add(change.key.clone());
             }
         }
     });

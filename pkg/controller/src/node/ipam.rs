@@ -86,14 +86,14 @@ pub async fn run(context: Context, cluster_cidr: String) -> Result<(), Error> {
     }
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(nodes.subscribe(), {
+    tasks.feed(&nodes, {
         let (queue, ranges) = (queue.clone(), ranges.clone());
-        move |change: Change<Node>| {
+        move |change: &Change<Node>| {
             match &change.new {
                 None => release(&ranges, &queue, &change.key.name),
                 Some(node) => occupy(&mut ranges.lock(), node),
             }
-            queue.add(change.key);
+            queue.add(change.key.clone());
         }
     });
     let shared = Arc::new((context.clone(), nodes.store(), ranges, queue.clone()));

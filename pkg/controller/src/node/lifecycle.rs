@@ -60,13 +60,13 @@ pub async fn run(context: Context) -> Result<(), Error> {
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(nodes.subscribe(), {
+    tasks.feed(&nodes, {
         let c = controller.clone();
-        move |change| c.on_node(&change)
+        move |change| c.on_node(change)
     });
-    tasks.feed(leases.subscribe(), {
+    tasks.feed(&leases, {
         let c = controller.clone();
-        move |change: Change<Lease>| {
+        move |change: &Change<Lease>| {
             let renewed = |lease: &Arc<Lease>| lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
             if change.new.is_some() && change.new.as_ref().and_then(renewed) != change.old.as_ref().and_then(renewed) {
                 c.heard_of(&change.key.name);

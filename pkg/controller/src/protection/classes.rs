@@ -23,14 +23,14 @@ pub async fn run(context: Context) -> Result<(), Error> {
     volumes.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(NAME);
     let mut tasks = Tasks::new();
-    tasks.feed(classes.subscribe(), enqueue(&queue));
-    tasks.feed(claims.subscribe(), {
+    tasks.feed(&classes, enqueue(&queue));
+    tasks.feed(&claims, {
         let queue = queue.clone();
-        move |change: Change<PersistentVolumeClaim>| released(&queue, &change, named_by_claim)
+        move |change: &Change<PersistentVolumeClaim>| released(&queue, change, named_by_claim)
     });
-    tasks.feed(volumes.subscribe(), {
+    tasks.feed(&volumes, {
         let queue = queue.clone();
-        move |change: Change<PersistentVolume>| released(&queue, &change, named_by_volume)
+        move |change: &Change<PersistentVolume>| released(&queue, change, named_by_volume)
     });
     let shared = Arc::new((context.clone(), classes.store()));
     tasks.work(NAME, &queue, 1, move |key: ObjectKey| {

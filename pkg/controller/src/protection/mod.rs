@@ -25,10 +25,10 @@ pub async fn claims(context: Context) -> Result<(), Error> {
     pods.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(CLAIMS);
     let mut tasks = Tasks::new();
-    tasks.feed(claims.subscribe(), enqueue(&queue));
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&claims, enqueue(&queue));
+    tasks.feed(&pods, {
         let (queue, claims) = (queue.clone(), claims.store());
-        move |change: Change<SlimPod>| {
+        move |change: &Change<SlimPod>| {
             if change.new.as_ref().is_none_or(|pod| pod.is_finished()) {
                 let waiting = claims.list_namespace(&change.key.namespace);
                 for claim in waiting.iter().filter(|claim| claim.metadata.deletion_timestamp.is_some()) {
@@ -84,7 +84,7 @@ pub async fn volumes(context: Context) -> Result<(), Error> {
     volumes.synced().await;
     let queue: WorkQueue<ObjectKey> = WorkQueue::new(VOLUMES);
     let mut tasks = Tasks::new();
-    tasks.feed(volumes.subscribe(), enqueue(&queue));
+    tasks.feed(&volumes, enqueue(&queue));
     let shared = Arc::new((context.clone(), volumes.store()));
     tasks.work(VOLUMES, &queue, 1, move |key: ObjectKey| {
         let shared = shared.clone();

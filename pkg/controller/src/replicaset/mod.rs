@@ -43,13 +43,13 @@ pub async fn run<K: ReplicaKind>(context: Context) -> Result<(), Error> {
         context: context.clone(),
     });
     let mut tasks = Tasks::new();
-    tasks.feed(sets.subscribe(), {
+    tasks.feed(&sets, {
         let c = controller.clone();
-        move |change| c.on_set(&change)
+        move |change| c.on_set(change)
     });
-    tasks.feed(pods.subscribe(), {
+    tasks.feed(&pods, {
         let c = controller.clone();
-        move |change| c.on_pod(&change)
+        move |change| c.on_pod(change)
     });
     let c = controller.clone();
     tasks.work(K::QUEUE, &controller.queue, WORKERS, move |key| {
@@ -83,12 +83,9 @@ impl<K: ReplicaKind> Controller<K> {
         for owner in owner::settle(&self.expectations, change) {
             self.queue.add(owner);
         }
-        // Both the owner before and after: a release is a change for the former.
-        for pod in change.old.iter().chain(&change.new) {
-            if let Some(owner) = pod.controller() {
-                for set in self.by_uid.get(&owner.uid) {
-                    self.queue.add(ObjectKey::of(&*set));
-                }
+        for owner in owner::concerned(change, K::KIND) {
+            for set in self.by_uid.get(&owner.uid) {
+                self.queue.add(ObjectKey::of(&*set));
             }
         }
         if let Some(pod) = &change.new
