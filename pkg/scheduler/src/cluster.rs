@@ -74,13 +74,20 @@ impl NodeInfo {
 
     /// Takes the pod with this UID away; false if it was not there.
     pub fn remove(&mut self, uid: &str) -> bool {
-        let Some(position) = self.pods.iter().position(|p| p.metadata.uid == uid) else { return false };
+        let position = self.pods.iter().position(|p| p.metadata.uid == uid);
+        position.is_some_and(|position| {
+            self.remove_at(position);
+            true
+        })
+    }
+
+    /// Takes the pod at a position away; the last one takes its place.
+    fn remove_at(&mut self, position: usize) {
         let pod = self.pods.swap_remove(position);
         self.requested.subtract(pod.requests());
         if pod.host_ports().next().is_some() {
             self.ports = self.pods.iter().flat_map(|p| ports_of(p)).collect();
         }
-        true
     }
 }
 
@@ -113,13 +120,22 @@ pub struct Group {
     total: u32,
 }
 
+/// Where a pod is.
+#[derive(Debug)]
+struct Placed {
+    node: NodeIndex,
+    /// Its index in [`NodeInfo::pods`], of which there may be thousands.
+    position: usize,
+    pod: Arc<Pod>,
+}
+
 #[derive(Debug, Default)]
 pub struct Cluster {
     slots: Vec<Option<NodeInfo>>,
     by_name: HashMap<String, NodeIndex>,
     free: Vec<NodeIndex>,
     /// Where each known pod is, by UID.
-    placed: HashMap<String, (NodeIndex, Arc<Pod>)>,
+    placed: HashMap<String, Placed>,
     counters: HashMap<String, Counter>,
     clock: u64,
     groups: HashMap<Arc<str>, Group>,
@@ -153,7 +169,7 @@ impl Cluster {
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
-        let index = self.slot(&node.metadata.name.clone());
+        let index = self.slot(&node.metadata.name);
         if let Some(info) = &mut self.slots[index] {
             if info.labels() != Some(&*node.metadata.labels) {
                 self.topologies.clear();
@@ -237,29 +253,35 @@ impl Cluster {
 
     /// Puts a pod on a node (as observed, or as assumed), or moves and refreshes it if it is known.
     pub fn place(&mut self, pod: Arc<Pod>, node: &str) {
-        self.remove(&pod.metadata.uid.clone());
+        self.remove(&pod.metadata.uid);
         let index = self.slot(node);
+        let mut position = 0;
         if let Some(info) = &mut self.slots[index] {
+            position = info.pods.len();
             info.add(pod.clone());
         }
         for counter in self.counters.values_mut().filter(|c| c.counts(&pod)) {
             counter.by_node[index] += 1;
         }
         self.join_group(&pod, index);
-        self.placed.insert(pod.metadata.uid.clone(), (index, pod));
+        self.placed.insert(pod.metadata.uid.clone(), Placed { node: index, position, pod });
     }
 
     /// Forgets a pod; false if it was not known.
     pub fn remove(&mut self, uid: &str) -> bool {
-        let Some((index, pod)) = self.placed.remove(uid) else { return false };
-        if let Some(info) = &mut self.slots[index] {
-            info.remove(uid);
+        let Some(Placed { node, position, pod }) = self.placed.remove(uid) else { return false };
+        if let Some(info) = &mut self.slots[node] {
+            info.remove_at(position);
+            let moved = info.pods.get(position).and_then(|moved| self.placed.get_mut(&moved.metadata.uid));
+            if let Some(moved) = moved {
+                moved.position = position;
+            }
         }
         for counter in self.counters.values_mut().filter(|c| c.counts(&pod)) {
-            counter.by_node[index] = counter.by_node[index].saturating_sub(1);
+            counter.by_node[node] = counter.by_node[node].saturating_sub(1);
         }
-        self.leave_group(&pod, index);
-        self.release_if_empty(index);
+        self.leave_group(&pod, node);
+        self.release_if_empty(node);
         true
     }
 
@@ -275,9 +297,9 @@ impl Cluster {
                 by_node: vec![0; self.slots.len()],
                 asked: 0,
             };
-            for (index, pod) in self.placed.values() {
-                if counter.counts(pod) {
-                    counter.by_node[*index] += 1;
+            for placed in self.placed.values() {
+                if counter.counts(&placed.pod) {
+                    counter.by_node[placed.node] += 1;
                 }
             }
             self.counters.insert(key.clone(), counter);
@@ -345,6 +367,25 @@ mod tests {
         assert!(cluster.remove("p1") && !cluster.remove("p1"));
         let info = cluster.node_named("a").expect("the node").1;
         assert_eq!((info.requested.cpu_milli, info.ports.len()), (0, 0));
+    }
+
+    #[test]
+    fn pods_leave_in_any_order() {
+        let mut cluster = Cluster::default();
+        cluster.set_node(node("a"));
+        for name in ["p1", "p2", "p3", "p4"] {
+            cluster.place(pod(name, "web"), "a");
+        }
+        let mut left = vec!["p1", "p2", "p3", "p4"];
+        for gone in ["p2", "p4", "p1", "p3"] {
+            assert!(cluster.remove(gone));
+            left.retain(|name| *name != gone);
+            let info = cluster.node_named("a").expect("the node").1;
+            let mut names: Vec<&str> = info.pods.iter().map(|pod| pod.metadata.name.as_str()).collect();
+            names.sort_unstable();
+            assert_eq!(names, left);
+            assert_eq!(info.requested.cpu_milli, 1000 * i64::try_from(left.len()).expect("a few"));
+        }
     }
 
     #[test]

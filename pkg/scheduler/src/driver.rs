@@ -189,13 +189,14 @@ impl Driver {
             self.forget(&key, &pod);
         } else if !pod.node_name.is_empty() {
             // Most changes of a running pod are of its status, and of no concern here.
+            let seen = change.old.is_some();
             if change.old.is_some_and(|old| old.is_same_to_others(&pod)) {
                 return;
             }
-            self.queue.remove(&key);
-            self.assumed.remove(&key);
-            self.said.remove(&key);
-            self.cluster.nominated.remove(&key);
+            // One that was never seen waits nowhere.
+            if seen {
+                self.stop_waiting(&key);
+            }
             let node = pod.node_name.clone();
             self.cluster.place(pod, &node);
             self.note(Events::POD_PLACED);
@@ -216,11 +217,16 @@ impl Driver {
         }
     }
 
-    fn forget(&mut self, key: &ObjectKey, pod: &Arc<Pod>) {
+    /// The pod has a node, or needs none any more.
+    fn stop_waiting(&mut self, key: &ObjectKey) {
         self.queue.remove(key);
         self.said.remove(key);
         self.cluster.nominated.remove(key);
         self.assumed.remove(key);
+    }
+
+    fn forget(&mut self, key: &ObjectKey, pod: &Arc<Pod>) {
+        self.stop_waiting(key);
         if self.cluster.remove(&pod.metadata.uid) {
             self.note(Events::POD_GONE);
         }
