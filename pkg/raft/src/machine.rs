@@ -111,9 +111,14 @@ impl Machine {
         (state.applied.map_or(0, |log_id| log_id.index()), snapshot.revision().get(), snapshot.digest())
     }
 
+    /// Whether the entry of this index is applied.
+    pub(crate) fn has_applied(&self, index: u64) -> bool {
+        *self.shared.applied.borrow() >= index
+    }
+
     /// Returns when the entry of this index is applied.
     pub(crate) async fn wait_applied(&self, index: u64) {
-        if *self.shared.applied.borrow() >= index {
+        if self.has_applied(index) {
             return;
         }
         // The sender lives as long as this does.
