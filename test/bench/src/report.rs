@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 /// One figure of one server.
@@ -56,14 +57,17 @@ impl Report {
         }
     }
 
+    /// Writes the rows as JSON. Folders on the way are made.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let rows: Vec<Value> = self
             .rows
             .iter()
             .map(|r| json!({"what": r.what, "server": r.server, "value": r.value, "unit": r.unit, "note": r.note}))
             .collect();
-        std::fs::write(path, serde_json::to_string_pretty(&rows)?)?;
-        Ok(())
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        }
+        std::fs::write(path, serde_json::to_string_pretty(&rows)?).with_context(|| format!("write {}", path.display()))
     }
 }
 
