@@ -60,7 +60,7 @@ impl Rules {
         }
         let at_rule = at.child("rule");
         let why = match environment.estimate(expression) {
-            Ok(found) if matches!(found.of, Type::Bool | Type::Dyn) => {
+            Ok(found) if found.of == Type::Bool => {
                 self.observe(at_rule, "rule", found.cost.max.saturating_mul(count));
                 None
             }
@@ -76,11 +76,11 @@ impl Rules {
         }
         let at = at.child("messageExpression");
         let why = match environment.estimate(message) {
-            Ok(found) if matches!(found.of, Type::String | Type::Dyn | Type::List(_)) => {
+            Ok(found) if found.of == Type::String || found.of == Type::list(Type::String) => {
                 // A message is told once.
                 return self.observe(at, "messageExpression", found.cost.max);
             }
-            Ok(_) => "messageExpression must evaluate to a string".to_owned(),
+            Ok(_) => "messageExpression must evaluate to a string or a list of strings".to_owned(),
             Err(why) => format!("messageExpression {why}"),
         };
         self.errors.push(Error::invalid(&at, rule.clone(), why));

@@ -40,7 +40,6 @@ fn rules_know_the_types_of_the_schema() {
         "self.parts.exists(p, p.a__dash__b == 1) && has(self.parts) && self.parts[0].a__dash__b > 1",
         "self.__namespace__ == 'a' && has(self.empty)",
         "self.pod.kind == 'Pod' && self.pod.metadata.name != ''",
-        "self.port",
     ] {
         assert_eq!(errors(&json!({ "rule": rule })), [""; 0], "{rule}");
     }
@@ -60,6 +59,8 @@ fn rules_know_the_types_of_the_schema() {
             "compilation failed: ERROR: <input>:1:1: undeclared reference to 'object' (in container '')",
         ),
         ("self.size", "cel expression must evaluate to a bool"),
+        // A number or a text: of no type that is known.
+        ("self.port", "cel expression must evaluate to a bool"),
     ] {
         let rule = json!({ "rule": rule });
         assert_eq!(errors(&rule), [format!("rule: Invalid value: {rule}: {why}")]);
@@ -81,7 +82,10 @@ fn messages_are_texts() {
     for (message, why) in [
         ("'not %d'.format([self.size])", None),
         ("self.name", None),
-        ("self.size", Some("messageExpression must evaluate to a string")),
+        ("['not', self.name]", None),
+        ("self.size", Some("messageExpression must evaluate to a string or a list of strings")),
+        ("self.port", Some("messageExpression must evaluate to a string or a list of strings")),
+        ("[self.size]", Some("messageExpression must evaluate to a string or a list of strings")),
         ("self.z", Some("messageExpression compilation failed: ERROR: <input>:1:5: undefined field 'z'")),
     ] {
         let rule = json!({ "rule": "self.flag", "messageExpression": message });
