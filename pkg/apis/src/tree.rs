@@ -47,7 +47,7 @@ pub trait Tree {
         !self.field(name).is_null()
     }
     fn text(&self, name: &str) -> &str {
-        self.field(name).as_str().unwrap_or("")
+        text(self.field(name))
     }
     fn int(&self, name: &str) -> Option<i64> {
         self.field(name).as_i64()
@@ -56,7 +56,7 @@ pub trait Tree {
         self.field(name).as_bool().unwrap_or(false)
     }
     fn list(&self, name: &str) -> &[Value] {
-        self.field(name).as_array().map_or(&[], Vec::as_slice)
+        items(self.field(name))
     }
     /// The strings of a list field.
     fn texts(&self, name: &str) -> impl Iterator<Item = &str> {

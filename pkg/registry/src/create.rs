@@ -3,6 +3,7 @@
 use apimachinery::managed::Ordered;
 use apimachinery::meta::ObjectExt as _;
 use apimachinery::{ApiError, ApiResult};
+use apis::resource::Resource;
 use bytes::Bytes;
 use serde_json::Value;
 use storage::{NewObject, StorageError, StoredObject, UpdateError};
@@ -24,20 +25,29 @@ pub(crate) enum Ownership {
 
 /// An object that may be stored.
 pub(crate) struct Prepared {
-    object: Value,
+    pub object: Value,
     /// The list of owners as text, unless the object has it.
-    managed_fields: Option<String>,
+    pub managed_fields: Option<String>,
 }
 
 impl Prepared {
-    /// The object with its list.
-    pub(crate) fn whole(self) -> Value {
-        let Self { mut object, managed_fields } = self;
-        if let Some(text) = managed_fields {
+    /// An object that has its list of owners, or none.
+    pub(crate) fn whole(object: Value) -> Self {
+        Self { object, managed_fields: None }
+    }
+
+    /// As it is stored.
+    pub(crate) fn encode(&self, resource: &Resource) -> NewObject {
+        NewObject::encode_with(&self.object, self.managed_fields.as_deref(), attributes::of(resource, &self.object))
+    }
+
+    /// What a dry run answers: the bytes of the object with its list, which it then has.
+    pub(crate) fn dry_run(&mut self) -> Bytes {
+        if let Some(text) = self.managed_fields.take() {
             // Written here, so it is JSON.
-            managed::put(&mut object, serde_json::from_str(&text).ok());
+            managed::put(&mut self.object, serde_json::from_str(&text).ok());
         }
-        object
+        to_bytes(&self.object)
     }
 
     /// Gives up the list of owners; false if there is none.
@@ -83,7 +93,7 @@ impl Registry {
         (strategy.default)(&mut object);
         let mut managed_fields = match ownership {
             Ownership::Writer => self.own_created(call, &mut object),
-            Ownership::Settled => managed::take(&mut object).as_ref().map(managed::text_of),
+            Ownership::Settled => None,
         };
         let name = object.name().to_owned();
         let review = call.review(Operation::Create, &name);
@@ -128,19 +138,17 @@ impl Registry {
     }
 
     async fn commit_create(&self, call: &Call<'_>, built: &mut Prepared) -> ApiResult<Bytes> {
-        let Prepared { object, managed_fields } = built;
+        let object = &mut built.object;
         let charged = self.charge(&call.review(Operation::Create, object.name()), object, None).await?;
         let reservation = self.services.begin(call, object, None).await?;
         let key = keys::object(call.resource, call.namespace, object.name());
         if call.dry_run {
             return match self.storage.get(&key) {
                 Some(_) => Err(self.exists(call, &key, object)),
-                None => {
-                    Ok(to_bytes(&Prepared { object: object.take(), managed_fields: managed_fields.take() }.whole()))
-                }
+                None => Ok(built.dry_run()),
             };
         }
-        match self.create_charged(call, &key, (object, managed_fields.as_deref()), charged).await {
+        match self.create_charged(call, &key, built, charged).await {
             Ok(stored) => {
                 reservation.commit().await;
                 self.expiry.written(call.resource, &stored);
@@ -150,7 +158,7 @@ impl Registry {
             Err(refused) => {
                 reservation.abandon().await;
                 Err(match refused {
-                    UpdateError::Storage(StorageError::KeyExists { .. }) => self.exists(call, &key, object),
+                    UpdateError::Storage(StorageError::KeyExists { .. }) => self.exists(call, &key, &built.object),
                     other => flatten(other),
                 })
             }
@@ -162,19 +170,19 @@ impl Registry {
         &self,
         call: &Call<'_>,
         key: &str,
-        (object, managed_fields): (&Value, Option<&str>),
+        built: &Prepared,
         mut charged: Charged,
     ) -> Result<StoredObject, UpdateError<ApiError>> {
         loop {
-            let new = NewObject::encode_with(object, managed_fields, attributes::of(call.resource, object));
+            let new = built.encode(call.resource);
             let Charged { companions, turn } = charged;
             if let Some(stored) = self.storage.create_with(key, new, companions).await? {
                 return Ok(stored);
             }
             // Or it would wait for itself.
             drop(turn);
-            let review = call.review(Operation::Create, object.name());
-            charged = self.charge(&review, object, None).await.map_err(UpdateError::Refused)?;
+            let review = call.review(Operation::Create, built.object.name());
+            charged = self.charge(&review, &built.object, None).await.map_err(UpdateError::Refused)?;
         }
     }
 

@@ -7,15 +7,15 @@ use apimachinery::{ApiError, ApiResult, GroupVersionKind};
 use apis::resource::SubresourceUpdate;
 use bytes::Bytes;
 use serde_json::Value;
-use storage::{NewObject, Outcome, StorageError, StoredObject, UpdateError};
+use storage::{Outcome, StorageError, StoredObject, UpdateError};
 
 use crate::call::{Call, Charged, Operation};
-use crate::create::{Ownership, to_bytes};
+use crate::create::{Ownership, Prepared};
 use crate::errors::{check_uid, from_storage};
 use crate::managed::{self, Application};
 use crate::metadata::Seen;
 use crate::services::Reservation;
-use crate::{Registry, attributes, keys, metadata, rows};
+use crate::{Registry, keys, metadata, rows};
 
 /// What is to become of an object.
 #[derive(Clone, Copy)]
@@ -164,11 +164,11 @@ impl Registry {
         metadata::settle_namespace(call, &mut object)?;
         metadata::check_name(call, &object)?;
         metadata::dedup_owners(call, &mut object, Seen::InRequest);
-        let mut object = self.prepare_create(call, object, false, ownership).await?.whole();
+        let mut built = self.prepare_create(call, object, false, ownership).await?;
         attempt.created = true;
-        attempt.charged = self.charge(&call.review(Operation::Create, call.name), &object, None).await?;
-        attempt.reservation = Some(self.services.begin(call, &mut object, None).await?);
-        Ok(finish(call, object, attempt))
+        attempt.charged = self.charge(&call.review(Operation::Create, call.name), &built.object, None).await?;
+        attempt.reservation = Some(self.services.begin(call, &mut built.object, None).await?);
+        Ok(finish(call, built, attempt))
     }
 
     /// A configuration as a new object, without what the server sets.
@@ -239,7 +239,8 @@ impl Registry {
         managed::put(&mut new, list.filter(|_| owners == Owners::Kept));
         call.admission.validate(&review, Some(&new), Some(&old)).await?;
         if is_finished(&new) {
-            return Ok(if call.dry_run { finish(call, new, attempt) } else { storage::Change::Delete });
+            let built = Prepared::whole(new);
+            return Ok(if call.dry_run { finish(call, built, attempt) } else { storage::Change::Delete });
         }
         attempt.charged = self.charge(&review, &new, Some(&old)).await?;
         attempt.reservation = Some(self.services.begin(call, &mut new, Some(&old)).await?);
@@ -247,7 +248,7 @@ impl Registry {
             attempt.dry = call.dry_run.then(|| stored.body().clone());
             return Ok(storage::Change::Keep);
         }
-        Ok(finish(call, new, attempt))
+        Ok(finish(call, Prepared::whole(new), attempt))
     }
 
     /// Brings `new` into the form that is stored, and validates it.
@@ -329,12 +330,12 @@ fn is_finished(object: &Value) -> bool {
         && (object.kind() != "Namespace" || object.array_at("spec/finalizers").is_empty())
 }
 
-fn finish(call: &Call<'_>, object: Value, attempt: &mut Attempt) -> storage::Change {
+fn finish(call: &Call<'_>, mut built: Prepared, attempt: &mut Attempt) -> storage::Change {
     if call.dry_run {
-        attempt.dry = Some(to_bytes(&object));
+        attempt.dry = Some(built.dry_run());
         return storage::Change::Keep;
     }
-    let new = NewObject::encode(&object, attributes::of(call.resource, &object));
+    let new = built.encode(call.resource);
     // The turn stays with the attempt until this is written.
     storage::Change::PutWith(new, std::mem::take(&mut attempt.charged.companions))
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::fields_v1::write_text;
 use super::set::FieldSet;
 
 /// How a manager came to own fields.
@@ -132,12 +133,6 @@ impl Entry {
         }
         out.push(b'}');
     }
-}
-
-/// A text in quotes.
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    // Texts always serialise, and a Vec takes everything.
-    let _ = serde_json::to_writer(out, text);
 }
 
 /// All entries of an object.

@@ -75,12 +75,17 @@ fn write_json(set: &FieldSet, member: bool, out: &mut Vec<u8>, key: &mut String)
         }
         key.clear();
         node.element.write(key);
-        // Texts always serialise, and a Vec takes everything.
-        let _ = serde_json::to_writer(&mut *out, key.as_str());
+        write_text(out, key);
         out.push(b':');
         write_json(&node.spot.below, node.spot.member, out, key);
     }
     out.push(b'}');
+}
+
+/// A text in quotes.
+pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
+    // Texts always serialise, and a Vec takes everything.
+    let _ = serde_json::to_writer(out, text);
 }
 
 /// A field that has nothing below it is a member, whether it says so or not.
